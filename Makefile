@@ -1,0 +1,57 @@
+# Everything sets itself up: a machine with make and Python 3.11 or newer is enough.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+OUT ?= hepflows-demo
+PYTEST_WORKERS ?= auto
+
+# Tests run in several processes: one thread each is fastest, and the same everywhere
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=agg
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/.demo-ready  ## train, sample, export and validate on packaged showers (OUT=hepflows-demo)
+	$(PY) -m hepflows demo --out "$(OUT)" --force
+
+test: $(VENV)/.test-ready  ## run the tests
+	$(TEST_ENV) $(PY) -m pytest -m "not slow" -n $(PYTEST_WORKERS) --maxprocesses 8
+
+test-slow: $(VENV)/.test-ready  ## run the checks that take minutes
+	$(TEST_ENV) $(PY) -m pytest -m slow
+
+lint: $(VENV)/.test-ready  ## ruff, mypy and the import contract
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+# An interpreter counts only if it runs (pyenv leaves dead shims) and can create an environment with pip
+# (Debian splits that off into python3-venv).
+$(PY):
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14 python; do \
+		if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			echo "creating $(VENV) with $$("$$python" --version) ($$(command -v "$$python"))"; \
+			"$$python" -m venv --clear $(VENV) && exit 0; \
+		fi; \
+	done; \
+	echo "error: no Python 3.11 or newer with the venv module was found" >&2; \
+	echo "  what to do: install one (on Debian and Ubuntu: apt install python3 python3-venv)," >&2; \
+	echo "  or name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; \
+	exit 1
+
+# The stamps are new when the installation ended well; a change of the requirements makes them old.
+$(VENV)/.demo-ready: pyproject.toml constraints.txt | $(PY)
+	$(PIP) install -c constraints.txt -e ".[onnx]"
+	@touch $@
+
+$(VENV)/.test-ready: pyproject.toml constraints.txt | $(PY)
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	@touch $@ $(VENV)/.demo-ready

@@ -1,0 +1,251 @@
+"""Calorimeter showers as the validation sees them (arXiv 2410.21611, 2106.05285).
+
+Voxels below the hit threshold are zeroed first, in every sample alike. Positions are bin midpoints in mm; for
+cylindrical layers eta = r cos alpha and phi = r sin alpha. `ShowerDomain` offers them to the validation.
+
+Example:
+    >>> from calofast import OBSERVABLES
+    >>> names = [o.name for o in OBSERVABLES.observables(showers)]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from calofast.classifier_inputs import feature_matrix
+from calofast.images import layer_images
+from calofast.shower_observables import event_observables, voxel_observables
+from calofast.shower_shapes import layer_label
+from hepflows.errors import ConfigError, DataError, GeometryError, UnitsError
+from hepflows.observable import Image, Observable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from calofast.geometry import Geometry
+    from calofast.showers import Showers
+
+INPUTS = ("low", "low_normed", "log", "high")
+_CHALLENGE = "calochallenge_"
+
+
+def default_threshold_mev(geometry: Geometry) -> float:
+    """Published hit threshold: 1 MeV (CaloChallenge set 1), 15.15 keV (2, 3), else 10 keV (CaloFlow)."""
+    if geometry.name in (f"{_CHALLENGE}photons", f"{_CHALLENGE}pions"):
+        return 1.0
+    return 0.01515 if geometry.name.startswith(f"{_CHALLENGE}dataset_") else 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowerDomain:
+    """Calorimeter showers as a domain of the validation.
+
+    Attributes:
+        threshold_mev: voxels below it are zeroed before anything is measured; None takes the published value
+            of the geometry (`default_threshold_mev`).
+    """
+
+    threshold_mev: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.threshold_mev is not None and not 0 <= self.threshold_mev < np.inf:
+            raise ConfigError(
+                "hit threshold must be finite and not negative",
+                where="threshold_mev",
+                expected="MeV, 0.01 for example",
+                found=self.threshold_mev,
+            )
+
+    @property
+    def name(self) -> str:
+        """Name in reports."""
+        return "calofast"
+
+    @property
+    def noun(self) -> str:
+        """What the events are called."""
+        return "showers"
+
+    @property
+    def reference_label(self) -> str:
+        """What the reference is called in reports."""
+        return "Geant4"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Input sets of the classifier test."""
+        return INPUTS
+
+    @property
+    def ratios(self) -> tuple[str, ...]:
+        """Observables whose mean and width are compared as ratios."""
+        return ("e_tot_ratio",)
+
+    def profiled(self, showers: Showers, /) -> tuple[str, ...]:
+        """Observables whose mean is compared in bins of the incident energy."""
+        return tuple(f"layer_fraction_{layer_label(layer)}" for layer in showers.geometry.layers)
+
+    def configured(self, options: Mapping[str, float], /) -> ShowerDomain:
+        """This domain with another hit threshold: ``{"threshold_mev": 1.0}``."""
+        unknown = sorted(set(options) - {"threshold_mev"})
+        if unknown:
+            raise ConfigError("unknown setting", where=unknown[0], expected="threshold_mev")
+        return dataclasses.replace(self, **options)
+
+    def settings(self, showers: Showers, /) -> dict[str, float | str]:
+        """Threshold and geometry in force."""
+        return {"threshold_mev": self._threshold(showers, None), "geometry": showers.geometry.name}
+
+    def compatible(self, reference: Showers, generated: Showers, /) -> None:
+        """Check geometry, particle and conditions.
+
+        Raises:
+            GeometryError: different voxels.
+            DataError: different particles or conditions, or no common incident energies.
+            UnitsError: no energy in common by a factor that looks like MeV against GeV.
+        """
+        if not reference.geometry.same_cells(generated.geometry):
+            raise GeometryError(
+                "reference and generated showers have different geometries",
+                expected=f"{reference.geometry.name} ({reference.geometry.n_voxels} voxels)",
+                found=f"{generated.geometry.name} ({generated.geometry.n_voxels} voxels)",
+                remedy="compare with a reference simulated in the same cells",
+            )
+        if None not in (reference.pdg, generated.pdg) and reference.pdg != generated.pdg:
+            raise DataError(
+                "reference and generated showers come from different particles",
+                expected=f"PDG {reference.pdg}",
+                found=f"PDG {generated.pdg}",
+                remedy="choose a reference of the same particle",
+            )
+        if set(reference.conditions) != set(generated.conditions):
+            raise DataError(
+                "reference and generated showers have different conditions",
+                expected=", ".join(sorted(reference.conditions)) or "incident energy only",
+                found=", ".join(sorted(generated.conditions)) or "incident energy only",
+            )
+        low, high = _range(reference)
+        found_low, found_high = _range(generated)
+        if found_low > high * (1 + 1e-4) or found_high < low * (1 - 1e-4):
+            factor = found_low / high if found_low > high else low / found_high
+            kind = UnitsError if factor > 5 else DataError
+            raise kind(
+                "reference and generated showers share no incident energy",
+                expected=f"within {low:g} to {high:g} GeV",
+                found=f"{found_low:g} to {found_high:g} GeV",
+                remedy="check the units, or generate at energies of the reference",
+            )
+
+    def cautions(self, reference: Showers, generated: Showers, /) -> tuple[str, ...]:
+        """Differences between the samples that move observables although the generator may be perfect."""
+        from scipy.stats import ks_2samp
+
+        found = []
+        p_value = float(ks_2samp(reference.incident_energy_gev, generated.incident_energy_gev).pvalue)
+        if p_value < 1e-4:
+            found.append(
+                "The incident energies are distributed differently "
+                f"(Kolmogorov-Smirnov p = {p_value:.1g}): all distributions differ for that reason alone. "
+                "Generate with the reference's energies (`hepflows generate --like`)."
+            )
+        if None in (reference.pdg, generated.pdg) and reference.pdg != generated.pdg:
+            found.append("One of the files does not say which particle it holds.")
+        return tuple(found)
+
+    def condition(self, showers: Showers, /) -> NDArray[np.float64]:
+        """Incident energy and further conditions, (N, C)."""
+        columns = [
+            showers.incident_energy_gev,
+            *(showers.conditions[name] for name in sorted(showers.conditions)),
+        ]
+        return np.stack(columns, axis=1).astype(np.float64)
+
+    def binning(self, showers: Showers, /) -> Observable:
+        """Incident energy in GeV."""
+        return Observable(
+            name="incident_energy_gev",
+            label=r"$E_\mathrm{inc}$",
+            unit="GeV",
+            group="condition",
+            values=showers.incident_energy_gev.astype(np.float64),
+        )
+
+    def observables(
+        self, showers: Showers, /, *, threshold_mev: float | None = None
+    ) -> tuple[Observable, ...]:
+        """All observables.
+
+        Args:
+            showers: N showers.
+            threshold_mev: overrides the domain's threshold.
+
+        Returns:
+            `Observable`s of N values (voxel energies: (N, V)); energies in MeV, lengths in mm. Centres and
+            widths of a layer without energy are NaN.
+        """
+        showers = showers.with_threshold(self._threshold(showers, threshold_mev))
+        return (*event_observables(showers), *voxel_observables(showers))
+
+    def classifier_inputs(
+        self, showers: Showers, /, *, preset: str, inputs: str, threshold_mev: float | None = None
+    ) -> NDArray[np.float32]:
+        """Feature matrix of the classifier test.
+
+        Args:
+            showers: N showers.
+            preset: ``caloflow`` for its published scales of ``low`` and ``low_normed``; every other name
+                takes those of the CaloChallenge.
+            inputs: ``low`` (voxels), ``low_normed`` (voxels / E_layer), ``log`` (log10 of voxels, dark
+                voxels at the threshold) or ``high`` (the observables, without voxel energies).
+            threshold_mev: overrides the domain's threshold.
+
+        Returns:
+            Features (N, F): a function of E_inc, then voxels, then layer energies; ``high``: E_inc,
+            observables.
+        """
+        if inputs not in INPUTS:
+            raise ConfigError("unknown classifier inputs", expected=", ".join(INPUTS), found=inputs)
+        threshold = self._threshold(showers, threshold_mev)
+        showers = showers.with_threshold(threshold)
+        return feature_matrix(showers, inputs=inputs, caloflow=preset == "caloflow", threshold_mev=threshold)
+
+    def mirrors(self, showers: Showers, /, *, inputs: str) -> tuple[NDArray[np.int64], ...]:
+        """Column permutations of the ``log`` inputs that mirror showers.
+
+        None if there are conditions besides the energy (angle, place). Valid for particles that enter along
+        the axis of a detector with the mirror symmetry of its cells.
+        """
+        if inputs != "log" or showers.conditions:
+            return ()
+        return tuple(
+            np.concatenate([np.zeros(1, np.int64), 1 + permutation])
+            for permutation in showers.geometry.mirrors().values()
+        )
+
+    def images(self, showers: Showers, /) -> tuple[Image, ...]:
+        """Mean energy per cell of each layer, hit threshold applied."""
+        return layer_images(showers.with_threshold(self._threshold(showers, None)))
+
+    def _threshold(self, showers: Showers, override: float | None) -> float:
+        if override is not None:
+            return override
+        return default_threshold_mev(showers.geometry) if self.threshold_mev is None else self.threshold_mev
+
+
+OBSERVABLES = ShowerDomain()
+"""The domain with the published thresholds."""
+
+
+def _range(showers: Showers) -> tuple[float, float]:
+    if len(showers) == 0:
+        raise DataError("no showers", expected="at least one shower")
+    return float(showers.incident_energy_gev.min()), float(showers.incident_energy_gev.max())
+
+
+__all__ = ["INPUTS", "OBSERVABLES", "ShowerDomain", "default_threshold_mev"]

@@ -1,0 +1,97 @@
+"""`hepflows export`: a trained generator as an ONNX file, and the check of such a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from hepflows.errors import ConfigError
+
+if TYPE_CHECKING:
+    from exporters.onnx import ExportResult
+    from exporters.verification import Verification
+
+
+def export(
+    artefact: Path | None = None,
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="File to write, NAME.onnx.")] = None,
+    profile: Annotated[
+        Literal["generic"], Parameter(help="Names and meaning of the graph's inputs and outputs.")
+    ] = "generic",
+    report: Annotated[
+        Path | None, Parameter(help="Directory of a validation report, for the numbers in the model card.")
+    ] = None,
+    force: Annotated[bool, Parameter(help="Overwrite existing output.", negative="")] = False,
+    verify: Annotated[
+        Path | None,
+        Parameter(help="Instead of exporting, check this file against its manifest and golden file."),
+    ] = None,
+    as_json: Annotated[
+        bool, Parameter(name="--json", help="Print the tolerance report as JSON.", negative="")
+    ] = False,
+) -> int:
+    """Write a trained generator as one self-contained ONNX file, or check one with --verify.
+
+    Beside NAME.onnx appear NAME.manifest.json (metadata and hashes), NAME.golden.bin (test events for hosts)
+    and MODEL_CARD.md. Nothing is written unless ONNX Runtime reproduces torch within the tolerance.
+
+    Parameters
+    ----------
+    artefact
+        Artefact directory of a generator that samples in one pass, runs/eplus/student for example.
+    """
+    if verify is not None:
+        if artefact is not None or out is not None:
+            raise ConfigError(
+                "--verify checks a file and exports nothing", remedy="leave ARTEFACT and --out out"
+            )
+        from exporters.verification import verify as check
+
+        outcome = check(verify)
+        _print(json.dumps(outcome.to_dict(), indent=1) if as_json else _verified(outcome))
+        return 0 if outcome.passed else 1
+    if artefact is None or out is None:
+        raise ConfigError(
+            "an export needs an artefact and a file to write",
+            remedy="hepflows export ARTEFACT --out NAME.onnx, or hepflows export --verify NAME.onnx",
+        )
+    from exporters.onnx import to_onnx
+    from hepflows import registry
+
+    # A task's generator; `to_onnx` itself says so if it is one that cannot be exported.
+    result = to_onnx(registry.load(artefact), out, profile=profile, report=report, force=force)  # type: ignore[arg-type]
+    _print(json.dumps(result.parity.to_dict(), indent=1) if as_json else _exported(result))
+    return 0
+
+
+def _exported(result: ExportResult) -> str:
+    worst = max(quantiles.maximum for quantiles in result.parity.runtime.values())
+    return (
+        f"{result.model}  {result.n_bytes / 1e6:.2f} MB, SHA-256 {result.sha256[:16]}...\n"
+        f"{result.manifest}\n{result.golden}\n{result.card}\n"
+        f"float64 reproduced to {worst:.2g} (allowed {result.parity.bound.maximum:.2g}) "
+        f"over {result.parity.values} values, before the hit threshold"
+    )
+
+
+def _verified(outcome: Verification) -> str:
+    lines = [f"{outcome.model}: {'as exported' if outcome.passed else 'OUTSIDE THE TOLERANCE'}"]
+    for name, run in outcome.runs.items():
+        lines.append(
+            f"  optimisation {name}: off by at most {run.differences.maximum:.2g} {outcome.unit} "
+            f"(allowed {outcome.bound.maximum:.2g}) in {outcome.events} events, {run.flips} threshold flips"
+        )
+    lines += [f"  {words}" for words in outcome.failures]
+    return "\n".join(lines)
+
+
+def _print(text: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console().print(Text(text), soft_wrap=True)

@@ -1,0 +1,96 @@
+"""The contract of an exported graph, checked on the graph itself before anything is written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Final
+
+from exporters.dependencies import require_onnx
+from hepflows.errors import ConfigError
+
+VERSION: Final = 1
+OPSET: Final = 17
+IR_VERSION: Final = 8
+
+#: Operators that every host covers, generators of C code included. Random*, SearchSorted, CumSum,
+#: GatherElements, GatherND, NonZero, Loop, Scan and If are out on purpose, and so is
+#: Sigmoid, see `exporters.rewriting`.
+PORTABLE_OPERATORS: Final = frozenset(
+    {
+        "Abs", "Add", "And", "Cast", "Clip", "Concat", "Constant", "ConstantOfShape", "Cos", "Div", "Equal",
+        "Exp", "Expand", "Flatten", "Gather", "Gemm", "Greater", "GreaterOrEqual", "Identity", "Less",
+        "LessOrEqual", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pad", "Pow", "Reciprocal",
+        "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Shape", "Sign",
+        "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Transpose",
+        "Unsqueeze", "Where",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Names and widths of a graph's tensors, all float32 of shape (batch, width).
+
+    Attributes:
+        inputs: in graph order, which is alphabetical: some hosts push by position, some by sorted name.
+        output: the sample.
+    """
+
+    inputs: tuple[tuple[str, int], ...]
+    output: tuple[str, int]
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.inputs]
+        if names != sorted(names):
+            raise ConfigError("the graph's inputs are not in alphabetical order", found=names)
+
+
+def generic(n_conditions: int, noise_dim: int, n_outputs: int) -> Signature:
+    """The `generic` profile: cond (N, C), noise (N, Z) to x (N, D)."""
+    return Signature(inputs=(("cond", n_conditions), ("noise", noise_dim)), output=("x", n_outputs))
+
+
+def operators(model: Any) -> dict[str, int]:
+    """How often each operator occurs in an onnx.ModelProto, by name."""
+    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+
+
+def violations(model: Any, signature: Signature) -> list[str]:
+    """Every point of the contract that an onnx.ModelProto breaks, in words; empty if it keeps all of them."""
+    onnx = require_onnx()
+    graph = model.graph
+    found = []
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets != {"": OPSET}:
+        found.append(f"operator sets {opsets} instead of {OPSET} of the standard domain alone")
+    if model.ir_version != IR_VERSION:
+        found.append(f"IR version {model.ir_version} instead of {IR_VERSION}")
+    foreign = sorted({node.op_type for node in graph.node} - PORTABLE_OPERATORS)
+    if foreign:
+        found.append(f"operators that not every host has: {', '.join(foreign)}")
+    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+        found.append("subgraphs")
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
+        found.append("weights outside the file")
+    constants = {tensor.name for tensor in graph.initializer}
+    unfolded = [node.op_type for node in graph.node if all(name in constants for name in node.input)]
+    if unfolded:
+        found.append(
+            f"nodes that depend on constants only (masks not folded?): {', '.join(sorted(set(unfolded)))}"
+        )
+    inputs = [(value.name, _shape(onnx, value)) for value in graph.input if value.name not in constants]
+    if inputs != [(name, (None, width)) for name, width in signature.inputs]:
+        found.append(f"inputs {inputs}, expected {signature.inputs} of float32 with a dynamic batch axis")
+    outputs = [(value.name, _shape(onnx, value)) for value in graph.output]
+    if outputs != [(signature.output[0], (None, signature.output[1]))]:
+        found.append(f"outputs {outputs}, expected {signature.output} of float32 with a dynamic batch axis")
+    return found
+
+
+def _shape(onnx: Any, value: Any) -> tuple[int | None, ...] | str:
+    """Shape with None for a named axis; the type's name where it is not a float32 tensor."""
+    tensor = value.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        return f"of type {onnx.TensorProto.DataType.Name(tensor.elem_type)}"
+    return tuple(axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim)

@@ -1,0 +1,100 @@
+"""The optional packages of this part: onnx to write a file, onnxruntime to run one."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+from hepflows.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+#: Oldest runtime that loads opset 17 and IR 8 and that we test.
+MINIMUM_RUNTIME: Final = (1, 15)
+_RUNTIMES: Final = ("onnxruntime", "onnxruntime-gpu")
+_INSTALL: Final = "install the extra: pip install 'hepflows[onnx]' (or 'hepflows[gpu]', never both)"
+
+
+def require_onnx() -> ModuleType:
+    """Import onnx or raise `MissingDependencyError` naming the extra."""
+    return _import("onnx", "writing an ONNX file")
+
+
+def require_runtime() -> ModuleType:
+    """Import onnxruntime after checking that one distribution of it is installed, and new enough.
+
+    Raises:
+        MissingDependencyError: none, two conflicting ones, or one that is too old.
+    """
+    installed = [name for name in _RUNTIMES if _version(name) is not None]
+    if len(installed) > 1:
+        raise MissingDependencyError(
+            "two distributions of ONNX Runtime own the same import directory and silently disable CUDA",
+            where="the Python environment",
+            expected="one of onnxruntime and onnxruntime-gpu",
+            found=" and ".join(f"{name} {_version(name)}" for name in installed),
+            remedy="pip uninstall onnxruntime onnxruntime-gpu, then install the one you want",
+        )
+    runtime = _import("onnxruntime", "running an ONNX file")
+    found = tuple(int(part) for part in re.findall(r"\d+", runtime.__version__)[:2])
+    if found < MINIMUM_RUNTIME:
+        raise MissingDependencyError(
+            "ONNX Runtime is too old for opset 17",
+            expected=f"{'.'.join(map(str, MINIMUM_RUNTIME))} or newer",
+            found=runtime.__version__,
+            remedy=_INSTALL,
+        )
+    return runtime
+
+
+def session(
+    model: bytes | str, *, optimise: bool = True, threads: int | None = None, cuda: bool = False
+) -> Any:
+    """Open an onnxruntime.InferenceSession.
+
+    Args:
+        model: the file's bytes or its path.
+        optimise: apply all graph optimisations, or none.
+        threads: threads of one operator; None takes the processors this process may use.
+        cuda: put the CUDA provider first (with float32 arithmetic, not TF32).
+    """
+    runtime = require_runtime()
+    if threads is not None and threads < 1:
+        raise ConfigError("not a number of threads", where="threads", expected="1 or more", found=threads)
+    options = runtime.SessionOptions()
+    level = runtime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    # Set explicitly: the runtime's own choice pins threads to processors that a container may not own.
+    options.intra_op_num_threads = threads or available_processors()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    providers: list[object] = ["CPUExecutionProvider"]
+    if cuda:
+        providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
+    return runtime.InferenceSession(model, options, providers=providers)
+
+
+def available_processors() -> int:
+    """Processors this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _import(name: str, purpose: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{purpose} needs the package {name}", found=str(error), remedy=_INSTALL
+        ) from error
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,149 @@
+"""A short Markdown card beside the model: what it is, how to run it, how good it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hepflows.errors import DataError
+from hepflows.files import require_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+_REPORT_SCHEMA = "hepflows-report/1"
+
+
+def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read ``report.json`` of a validation report, given its directory or the file itself.
+
+    Raises:
+        DataError: no report there, or of another schema.
+    """
+    path = Path(path)
+    file = require_file(path / "report.json" if path.is_dir() else path, "validation report")
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError("validation report is not JSON", where=file, found=str(error)) from error
+    schema = report.get("schema") if isinstance(report, dict) else None
+    if schema != _REPORT_SCHEMA or not isinstance(report.get("samples"), dict):
+        raise DataError(
+            "not a validation report",
+            where=file,
+            expected=f"schema {_REPORT_SCHEMA} with samples",
+            found=schema,
+            remedy="pass the directory that `hepflows validate --out` wrote",
+        )
+    return dict(report)
+
+
+def model_card(name: str, metadata: Mapping[str, Any], report: Mapping[str, Any] | None) -> str:
+    """Text of the card.
+
+    Args:
+        name: file name of the model.
+        metadata: everything the model says about itself.
+        report: content of ``report.json``, or None if there is none.
+    """
+    parts = [_head(name, metadata), _usage(name, metadata), _tensors(metadata), _tolerance(metadata)]
+    parts += [_metrics(report), _origin(metadata)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(name: str, metadata: Mapping[str, Any]) -> str:
+    geometry = metadata["geometry"] if isinstance(metadata["geometry"], dict) else {}
+    layers = geometry.get("layers", [])
+    return (
+        f"# {name}\n\n"
+        f"A fast simulation of `{metadata['task']}` events, written by hepflows "
+        f"{metadata['package_versions']['hepflows']} (profile `{metadata['profile']}`, "
+        f"opset {metadata['opset']}, IR {metadata['ir_version']}, noise drawn by the host).\n"
+        f"Particle (PDG): {_known(metadata['pdg'])}. Detector: {_known(metadata['detector'])}. "
+        f"Geometry: {_known(geometry.get('name'))}, {len(layers)} layers, "
+        f"order: {_known(_output(metadata).get('order'))}. "
+        f"Hit threshold: {_known(metadata['threshold_mev'])} MeV."
+    )
+
+
+def _usage(name: str, metadata: Mapping[str, Any]) -> str:
+    middle = ", ".join(
+        f"{(entry['valid_range'][0] + entry['valid_range'][1]) / 2:g}" for entry in metadata["conditions"]
+    )
+    return (
+        "## Use\n\n```python\nfrom exporters import OnnxGenerator\n\n"
+        f'generator = OnnxGenerator("{name}")          # needs numpy and onnxruntime only\n'
+        f"x = generator.sample([[{middle}]], seed=1)   # {_known(_output(metadata).get('unit'))}\n```\n\n"
+        f"`hepflows export --verify {name}` checks the file against its manifest and golden file."
+    )
+
+
+def _tensors(metadata: Mapping[str, Any]) -> str:
+    rows = [["tensor", "shape", "meaning"], ["---"] * 3]
+    rows += [
+        [f"`{tensor['name']}`", f"(N, {tensor['width']})", tensor["meaning"]]
+        for tensor in (*metadata["io"]["inputs"], *metadata["io"]["outputs"])
+    ]
+    rows_c = [["condition", "unit", "valid range"], ["---"] * 3]
+    rows_c += [
+        [f"`{entry['name']}`", entry["unit"], f"{entry['valid_range'][0]:g} ... {entry['valid_range'][1]:g}"]
+        for entry in metadata["conditions"]
+    ]
+    return (
+        f"## Inputs and outputs\n\n{_table(rows)}\n\n{_table(rows_c)}\n\n"
+        f"Outside the valid range the graph clamps; the clients' default is `{metadata['out_of_range']}`."
+    )
+
+
+def _tolerance(metadata: Mapping[str, Any]) -> str:
+    report, unit = metadata["tolerance"], _known(_output(metadata).get("unit"))
+    rows = [[f"difference to float64 [{unit}]", "median", "99.9 %", "maximum"], ["---"] * 4]
+    found = {"allowed": report["bound"], "torch float32": report["torch32"]}
+    found |= {f"ONNX Runtime, optimisation {name}": values for name, values in report["runtime32"].items()}
+    for name, values in found.items():
+        rows.append([name, *(f"{values[key]:.3g}" for key in ("median", "p999", "maximum"))])
+    flips = ", ".join(f"{name}: {count}" for name, count in report["threshold_flips"].items())
+    return (
+        f"## Numerical agreement\n\nOver {report['values']} values, before the hit threshold.\n\n"
+        f"{_table(rows)}\n\n"
+        f"Voxels on the other side of the threshold than in float64: {flips}."
+    )
+
+
+def _metrics(report: Mapping[str, Any] | None) -> str:
+    if report is None:
+        return "## Physics\n\nNo validation report was given at export: do not use this file in production."
+    counts = f"Reference: {report.get('n_reference')} events; generated: {report.get('n_generated')}"
+    gates = f"gates passed: {report.get('passed')}. The floor is what the reference reaches against itself."
+    lines = [f"## Physics\n\n{counts}; {gates}"]
+    for sample, metrics in report["samples"].items():
+        rows = [["metric", "value", "error", "floor"], ["---"] * 4]
+        for metric, entry in metrics.items():
+            rows.append([f"`{metric}`", *(_number(entry.get(key)) for key in ("value", "error", "floor"))])
+        lines.append(f"### {sample}\n\n{_table(rows)}")
+    return "\n\n".join(lines)
+
+
+def _origin(metadata: Mapping[str, Any]) -> str:
+    keys = ("simulation_version", "training_data_sha256", "training_seed", "git_commit", "licence")
+    rows = [["", ""], ["---"] * 2, *([key.replace("_", " "), _known(metadata[key])] for key in keys)]
+    rows += [[package, version] for package, version in metadata["package_versions"].items()]
+    return f"## Origin\n\n{_table(rows)}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _output(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    return metadata["output"] or {}
+
+
+def _known(value: object) -> str:
+    return "not stated" if value is None else str(value)
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else "-"

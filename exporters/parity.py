@@ -1,0 +1,221 @@
+"""Is the exported graph as good a float32 evaluation as torch's own?
+
+The criterion is relative to what float32 can do: |runtime32 - torch64| <= 2 |torch32 - torch64| at the
+median, at 99.9 % and at the maximum, before the hit threshold. A flat 1e-5 would be wrong: spline slopes
+amplify the noise of float32. The maximum of one evaluation is itself noise, so its bound takes the largest
+of eight with different batch splits, seven of them of the events that the first found hardest. Where torch
+rounds alike in all of them, as it mostly does, they are no eight independent numbers; so the hardest events
+are evaluated again with their noise moved by one float32 spacing, each against float64 at the same place.
+The spacing of float32 at the output is always allowed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from exporters.evaluation import Inputs, evaluate_runtime, evaluate_torch
+from exporters.golden import agreement
+from exporters.tolerance import Quantiles, rounding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+ROWS: Final = 4096
+MINIMUM_VALUES: Final = 100_000
+_FACTOR: Final = 2.0
+_SPLITS: Final = (5, 7, 13, 24, 32, 64, 128)  # of the hardest events, beside all events in chunks
+_HARDEST: Final = 128
+_MOVES: Final = 16
+_THRESHOLD_EVENTS: Final = 1024
+_FEW_FLIPS: Final = 5  # torch's own flips are few enough to fluctuate
+_SMALL_BATCHES: Final = (1, 7)
+_SMALL_ROWS: Final = 63
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """Outcome of the comparison; all differences in the unit of the output.
+
+    Attributes:
+        events: events compared.
+        values: numbers compared.
+        bound: the largest differences allowed.
+        torch: differences of torch's own float32.
+        runtime: differences of ONNX Runtime, by graph optimisation ("on", "off").
+        small_batches: largest differences at batch sizes 1 and 7.
+        threshold: hit threshold, 0 for none.
+        flips: voxels of the first 1024 events that are hits in float64 only or here only, by graph
+            optimisation; and torch's.
+        failures: what lies outside the bound, in words.
+    """
+
+    events: int
+    values: int
+    bound: Quantiles
+    torch: Quantiles
+    runtime: Mapping[str, Quantiles]
+    small_batches: Mapping[str, float]
+    threshold: float
+    flips: Mapping[str, int]
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference lies within its bound."""
+        return not self.failures
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON form, the tolerance report of the metadata."""
+        return {
+            "criterion": "|runtime32 - torch64| <= 2 |torch32 - torch64|, before the threshold",
+            "events": self.events,
+            "values": self.values,
+            "bound": self.bound.to_dict(),
+            "torch32": self.torch.to_dict(),
+            "runtime32": {name: quantiles.to_dict() for name, quantiles in self.runtime.items()},
+            "small_batch_maximum": dict(self.small_batches),
+            "threshold": self.threshold,
+            "threshold_flips": dict(self.flips),
+            "passed": self.passed,
+            "failures": list(self.failures),
+        }
+
+
+def compare(
+    before: nn.Module,
+    before_onnx: bytes,
+    final_onnx: bytes,
+    inputs: Inputs,
+    *,
+    truth: NDArray[np.float64],
+    threshold: float,
+) -> Parity:
+    """Compare the graph with torch.
+
+    Args:
+        before: the sampler before the hit threshold.
+        before_onnx: its exported form.
+        final_onnx: the exported form of the whole sampler, for the threshold flips.
+        inputs: events to compare.
+        truth: shape (N, D), what `before` gives in float64.
+        threshold: hit threshold, 0 for none.
+    """
+    bound, torch32, torch_flips = _float32_of_torch(before, inputs, truth, threshold)
+    failures: list[str] = []
+    flips, runtime, small = {"torch": torch_flips}, {}, {}
+    for name, optimise in (("on", True), ("off", False)):
+        label = f"optimisation {name}"
+        x = evaluate_runtime(before_onnx, inputs, optimise=optimise)
+        runtime[name] = agreement(x, truth).differences
+        failures += [f"{label}: {words}" for words in runtime[name].exceeding(bound)]
+        few = inputs.part(slice(_SMALL_ROWS))
+        for batch in _SMALL_BATCHES:
+            part = evaluate_runtime(before_onnx, few, optimise=optimise, batch=batch)
+            largest = agreement(part, truth[:_SMALL_ROWS]).differences.maximum
+            small[f"{name}, N={batch}"] = largest
+            if not largest <= bound.maximum:
+                failures.append(f"{label}, batch {batch}: maximum {largest:.3g} > {bound.maximum:.3g}")
+        flipped = _flipped(final_onnx, inputs, truth, threshold, optimise=optimise)
+        flips[name] = int(flipped.sum())
+        allowed = _FACTOR * torch_flips + _FEW_FLIPS
+        if flips[name] > allowed:
+            failures.append(f"{label}: {flips[name]} threshold flips > {allowed:g}")
+        # Events in which a voxel went dark before the threshold have steps of their own.
+        rows = slice(len(flipped))
+        flipped &= ~((x == 0) != (truth == 0))[rows].any(axis=1, keepdims=True)
+        farthest = float(np.abs(truth[rows] - threshold)[flipped].max(initial=0.0))
+        if farthest > bound.maximum:
+            failures.append(f"{label}: a voxel {farthest:.3g} from the threshold changed sides")
+    return Parity(
+        events=len(truth),
+        values=truth.size,
+        bound=bound,
+        torch=torch32,
+        runtime=runtime,
+        small_batches=small,
+        threshold=threshold,
+        flips=flips,
+        failures=tuple(failures),
+    )
+
+
+def bound_on(
+    final: nn.Module, inputs: Inputs, expected: NDArray[np.float64], overall: Quantiles
+) -> Quantiles:
+    """The bound for a few events after the threshold.
+
+    Their own energies may lie above those of all events, so that median and 99.9 % follow torch's differences
+    on these events where those are larger; the maximum stays the overall one.
+    """
+    own = agreement(evaluate_torch(final, inputs, double=False), expected).differences
+    return Quantiles(
+        median=max(overall.median, _FACTOR * own.median),
+        p999=max(overall.p999, _FACTOR * own.p999),
+        maximum=overall.maximum,
+    )
+
+
+def check_final(
+    final_onnx: bytes, inputs: Inputs, expected: NDArray[np.float64], bound: Quantiles
+) -> tuple[str, ...]:
+    """What the whole sampler, threshold included, does outside the bound, in words; flips left out."""
+    failures: list[str] = []
+    for name, optimise in (("on", True), ("off", False)):
+        found = agreement(evaluate_runtime(final_onnx, inputs, optimise=optimise), expected)
+        failures += [
+            f"after the threshold, optimisation {name}: {words}"
+            for words in found.differences.exceeding(bound)
+        ]
+    return tuple(failures)
+
+
+def _float32_of_torch(
+    module: nn.Module, inputs: Inputs, truth: NDArray[np.float64], threshold: float
+) -> tuple[Quantiles, Quantiles, int]:
+    """The bound, torch's own differences, and its threshold flips."""
+    x = evaluate_torch(module, inputs, double=False)
+    first = agreement(x, truth).differences
+    flips = int((_hits(x, threshold) != _hits(truth, threshold))[:_THRESHOLD_EVENTS].sum())
+    hardest = np.argsort(np.abs(x - truth).max(axis=1))[-_HARDEST:]
+    few = inputs.part(hardest)
+    largest = max(first.maximum, _moved(module, few))
+    for batch in _SPLITS:
+        x = evaluate_torch(module, few, double=False, batch=batch)
+        largest = max(largest, agreement(x, truth[hardest]).differences.maximum)
+    least = rounding(truth)
+    bound = Quantiles(
+        median=max(_FACTOR * first.median, least.median),
+        p999=max(_FACTOR * first.p999, least.p999),
+        maximum=max(_FACTOR * largest, least.maximum),
+    )
+    return bound, first, flips
+
+
+def _moved(module: nn.Module, inputs: Inputs) -> float:
+    """The largest difference of torch's float32 when the events' noise moves by one spacing or none."""
+    steps = np.random.default_rng(0).integers(-1, 2, (_MOVES, *inputs.noise.shape))
+    noise = (inputs.noise + steps * np.spacing(inputs.noise)).astype(np.float32)
+    near = Inputs(cond=np.tile(inputs.cond, (_MOVES, 1)), noise=noise.reshape(-1, inputs.noise.shape[1]))
+    truth = evaluate_torch(module, near, double=True)
+    return agreement(evaluate_torch(module, near, double=False), truth).differences.maximum
+
+
+def _flipped(
+    final_onnx: bytes, inputs: Inputs, truth: NDArray[np.float64], threshold: float, *, optimise: bool
+) -> NDArray[np.bool_]:
+    """Where the first events have a hit here and none in float64, or the other way round, (M, D)."""
+    few = inputs.part(slice(_THRESHOLD_EVENTS))
+    hits = evaluate_runtime(final_onnx, few, optimise=optimise) > 0
+    flipped: NDArray[np.bool_] = hits != _hits(truth[:_THRESHOLD_EVENTS], threshold)
+    return flipped
+
+
+def _hits(x: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
+    hits: NDArray[np.bool_] = x >= threshold if threshold > 0 else x != 0
+    return hits

@@ -1,0 +1,158 @@
+"""Sampling an exported file with nothing but numpy and onnxruntime: no torch, as production hosts do it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from exporters.dependencies import require_runtime, session
+from exporters.exportable import OutOfRange, apply_policy, read_conditions, read_policy
+from exporters.manifest import Names, check_hash, from_properties, read_manifest
+from hepflows.errors import ArtefactError, ConditionError, ConfigError
+from hepflows.files import require_file
+from hepflows.philox import normal_noise
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import ArrayLike, NDArray
+
+Provider = Literal["cpu", "cuda", "auto"]
+_CUDA = "CUDAExecutionProvider"
+
+
+class OnnxGenerator:
+    """A sampler loaded from ``<name>.onnx``.
+
+    Args:
+        path: the model; its manifest lies beside it.
+        threads: threads of one run; None takes the processors this process may use.
+        provider: where to run: "cpu"; "cuda", an error if there is none; "auto", CUDA where there is one.
+        check: compare the file with its manifest first.
+
+    Attributes:
+        metadata: everything the model says about itself.
+        conditions: the columns of the condition, with units and valid ranges.
+        noise_dim: standard normal numbers an event needs.
+        n_outputs: numbers an event has.
+        provider: where it runs, "cpu" or "cuda".
+
+    Raises:
+        DataError: there is no such file.
+        ArtefactError: it is altered, damaged, no file of ours, or its manifest is missing.
+        ConfigError: CUDA is asked for but absent.
+        MissingDependencyError: onnxruntime is absent, too old, or installed twice.
+
+    Example:
+        ``OnnxGenerator("eplus.onnx").sample([10.0, 50.0], seed=7)``
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        provider: Provider = "cpu",
+        check: bool = True,
+    ) -> None:
+        names = Names.of(require_file(path, "ONNX file"))
+        if check:
+            check_hash(names.model, read_manifest(names.manifest)["model"]["sha256"])
+        cuda = _wants_cuda(provider)
+        self._session = _open(names, threads=threads, cuda=cuda)
+        self.provider: Literal["cpu", "cuda"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
+        if provider == "cuda" and self.provider == "cpu":
+            raise ConfigError(
+                "CUDA was asked for, but the runtime fell back to the CPU",
+                expected="a driver and the CUDA and cuDNN libraries that this onnxruntime-gpu was built for",
+                remedy="install them, or use provider='cpu'",
+            )
+        properties = self._session.get_modelmeta().custom_metadata_map
+        self.metadata: dict[str, Any] = from_properties(properties, where=names.model)
+        self.conditions = read_conditions(self.metadata, where=str(names.model))
+        self.noise_dim: int = self._session.get_inputs()[1].shape[1]
+        self.n_outputs: int = self._session.get_outputs()[0].shape[1]
+        self._policy = read_policy(self.metadata, where=str(names.model))
+
+    def sample(
+        self,
+        conditions: ArrayLike,
+        *,
+        seed: int,
+        first_event: int = 0,
+        batch: int = 256,
+        out_of_range: OutOfRange | None = None,
+    ) -> NDArray[np.float32]:
+        """Sample one event a condition; the same (seed, event index) gives the same event in any batch.
+
+        Args:
+            conditions: shape (N, C) in the units of `self.conditions`, or (N,) if there is only one.
+            seed: 64-bit seed of the counter-based noise.
+            first_event: index of the first event, for shards of a larger sample.
+            batch: events a run; it bounds the memory and changes results within the tolerance only.
+            out_of_range: "error", "clamp" or "pass"; None takes the policy recorded in the file.
+
+        Returns:
+            Shape (N, D) in the output's unit.
+
+        Raises:
+            ConditionError: wrong shape, or outside the valid range under the policy "error".
+        """
+        if batch < 1:
+            raise ConfigError("the batch size must be positive", found=batch)
+        cond = apply_policy(self._columns(conditions), self.conditions, out_of_range or self._policy)
+        x = np.empty((len(cond), self.n_outputs), dtype=np.float32)
+        for start in range(0, len(cond), batch):
+            part = cond[start : start + batch]
+            noise = normal_noise(seed, first_event + start, len(part), self.noise_dim)
+            x[start : start + len(part)] = self.run(part, noise)
+        return x
+
+    def run(self, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One run of the graph on the caller's own noise: (N, C), (N, Z) to (N, D), nothing is checked."""
+        x: NDArray[np.float32] = self._session.run(None, {"cond": cond, "noise": noise})[0]
+        return x
+
+    def _columns(self, conditions: ArrayLike) -> NDArray[np.float32]:
+        """Conditions as (N, C) float32."""
+        names = [condition.name for condition in self.conditions]
+        try:
+            cond = np.asarray(conditions, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ConditionError("conditions are not an array of numbers", found=str(error)) from error
+        if cond.ndim == 1 and len(names) == 1:
+            cond = cond[:, None]
+        if cond.ndim != 2 or cond.shape[1] != len(names):
+            raise ConditionError(
+                "conditions have the wrong shape",
+                expected=f"(N, {len(names)}): {', '.join(names)}",
+                found=np.shape(conditions),
+            )
+        return np.ascontiguousarray(cond)
+
+
+def _wants_cuda(provider: Provider) -> bool:
+    if provider not in {"cpu", "cuda", "auto"}:
+        raise ConfigError("unknown provider", expected="cpu, cuda or auto", found=provider)
+    available = require_runtime().get_available_providers()
+    if provider == "cuda" and _CUDA not in available:
+        raise ConfigError(
+            "CUDA was asked for, but this ONNX Runtime has none",
+            expected=_CUDA,
+            found=", ".join(available),
+            remedy="pip uninstall onnxruntime, then pip install 'hepflows[gpu]'; or use provider='cpu'",
+        )
+    return provider != "cpu" and _CUDA in available
+
+
+def _open(names: Names, *, threads: int | None, cuda: bool) -> Any:
+    try:
+        return session(str(names.model), threads=threads, cuda=cuda)
+    except Exception as error:
+        # onnxruntime's exception classes differ between its versions; all carry the reason as text.
+        if type(error).__module__.startswith("onnxruntime"):
+            raise ArtefactError(
+                "ONNX Runtime cannot load the file", where=names.model, found=str(error).splitlines()[0]
+            ) from error
+        raise

@@ -1,0 +1,66 @@
+"""Matrix products inside of numba code: scipy's BLAS, called through a pointer.
+
+`np.dot` in numba wants contiguous arrays and cannot add to its result. A call of ``gemm`` itself takes parts of
+matrices as they are. The function's address is a runtime argument, because compiled code that is kept on disk must
+not contain addresses.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import get_cython_function_address, intrinsic
+
+from hepflows.kernel import inline
+
+_NAMES = {np.dtype(np.float32): "sgemm", np.dtype(np.float64): "dgemm"}
+
+
+@cache
+def gemm_address(dtype: np.dtype[Any]) -> int:
+    """Address of BLAS' matrix product for float32 or float64."""
+    return int(get_cython_function_address("scipy.linalg.cython_blas", _NAMES[dtype]))
+
+
+@inline
+def place(array: Any, offset: int) -> int:
+    """Address of element `offset` of a contiguous array."""
+    # Numba makes a sum of signed and unsigned integers a float.
+    return np.int64(array.ctypes.data) + np.int64(offset * array.itemsize)
+
+
+@intrinsic
+def multiply(typing_context, address, beta, rows, columns, inner, a, lda, b, ldb, c, ldc):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG001
+    """C = A B + beta C for row-major matrices, C of shape (rows, columns), A of shape (rows, inner).
+
+    Arguments: address of gemm; beta, a number of the matrices' type; sizes; place and row length of A, B and C.
+    """
+    signature = types.void(address, beta, rows, columns, inner, a, lda, b, ldb, c, ldc)
+
+    def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG001
+        address, beta, rows, columns, inner, a, lda, b, ldb, c, ldc = arguments
+        byte, integer, real = ir.IntType(8), ir.IntType(32), beta.type
+
+        def pointer_to(value: Any) -> Any:
+            return cgutils.alloca_once_value(builder, value)
+
+        def number(value: Any) -> Any:
+            return pointer_to(builder.trunc(value, integer))
+
+        def array(value: Any) -> Any:
+            return builder.inttoptr(value, real.as_pointer())
+
+        plain, one = pointer_to(byte(ord("N"))), pointer_to(ir.Constant(real, 1.0))
+        # BLAS is column-major and so sees the transposed matrices: C^T = B^T A^T.
+        values = [plain, plain, number(columns), number(rows), number(inner), one]
+        values += [array(b), number(ldb), array(a), number(lda), pointer_to(beta), array(c), number(ldc)]
+        function = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(address, function.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return signature, codegen

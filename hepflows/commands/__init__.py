@@ -1,0 +1,12 @@
+"""Built-in commands. Each module holds one; it imports what it needs when it is called."""
+
+from __future__ import annotations
+
+BUILT_IN = {
+    "inspect": "hepflows.commands.inspect:inspect",
+    "train": "hepflows.commands.train:train",
+    "distill": "hepflows.commands.distill:distill",
+    "generate": "hepflows.commands.generate:generate",
+    "demo": "hepflows.commands.demo:demo",
+}
+"""Names of commands and where their functions are."""

@@ -1,0 +1,26 @@
+"""`hepflows demo`: the whole chain on the packaged data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hepflows.commands.options import Device, Force, Threads  # noqa: TC001 - cyclopts reads the annotations
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Directory of everything that is written.")] = Path("hepflows-demo"),
+    device: Device = "auto",
+    threads: Threads = None,
+    force: Force = False,
+) -> int:
+    """Train, sample, export and validate on packaged Geant4 showers; minutes on a laptop."""
+    from hepflows.commands.options import apply_threads, resolve_device, terminal_reporter
+    from hepflows.demo import run_demo
+
+    chosen = resolve_device(device)
+    apply_threads(threads)
+    return run_demo(out, force=force, device=chosen, threads=threads, reporter=terminal_reporter())

@@ -1,0 +1,95 @@
+"""`hepflows inspect`: what is in a data file or a generator."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepflows.task import Description
+
+
+def inspect(
+    path: Path,
+    /,
+    *,
+    task: Annotated[str | None, Parameter(help="Task that reads the file, if several could.")] = None,
+) -> None:
+    """Say what is in a data file, an artefact directory or an exported generator.
+
+    Parameters
+    ----------
+    path
+        Data file (HDF5, ROOT), artefact directory, or exported file.
+    """
+    from hepflows import registry
+    from hepflows.artefact import read_document
+    from hepflows.files import require_file
+
+    if path.is_dir():
+        _show(describe_generator(path, read_document(path).to_dict()))
+        return
+    file = require_file(path)
+    if file.suffix.removeprefix(".").lower() in registry.plugins("hepflows.runtimes"):
+        _show(describe_generator(file, registry.load(file).document))
+        return
+    reader = registry.task_for_file(file) if task is None else registry.task(task)
+    _show(reader.describe(file))
+
+
+def describe_generator(path: Path, document: Mapping[str, object]) -> Description:
+    """Summarise the document of a generator."""
+    from hepflows.task import Description
+
+    rows = [(key, str(document[key])) for key in ("task", "kind", "version") if key in document]
+    ranges, units, metrics = (_table(document.get(key)) for key in ("valid_range", "units", "metrics"))
+    for name, bounds in ranges.items():
+        low, high = bounds if isinstance(bounds, list | tuple) else (bounds, bounds)
+        rows.append((name, f"{low} to {high} {units.get(name, '')}".rstrip()))
+    geometry = _table(document.get("geometry"))
+    rows.append(("geometry", str(geometry.get("name", "-"))))
+    tensors = _table(_table(document.get("weights")).get("tensors"))
+    if tensors:
+        rows.append(
+            ("parameters", f"{sum(map(_size, tensors.values())):,} numbers in {len(tensors)} tensors")
+        )
+    for head, table in (("provenance", document.get("provenance")), ("metric", metrics)):
+        rows += [(f"{head}: {name}", _short(value)) for name, value in _table(table).items()]
+    return Description(title=f"generator {path}", rows=tuple(rows))
+
+
+def _table(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _size(record: object) -> int:
+    from math import prod
+
+    shape = _table(record).get("shape", ())
+    return prod(shape) if isinstance(shape, list | tuple) else 0
+
+
+def _short(value: object, limit: int = 100) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _show(description: Description) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in description.rows:
+        table.add_row(Text(label), Text(text))
+    console = Console()
+    console.print(Text(description.title, style="bold cyan"), soft_wrap=True)
+    console.print(table)
+    for warning in description.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)

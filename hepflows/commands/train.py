@@ -1,0 +1,61 @@
+"""`hepflows train`: a configuration and a data file in, generators out."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hepflows.commands.options import (  # noqa: TC001 - cyclopts reads the annotations
+    DataFile,
+    Device,
+    Force,
+    Overrides,
+    Resume,
+    Threads,
+)
+
+
+def train(
+    config: Path,
+    /,
+    *,
+    data: DataFile,
+    out: Annotated[Path, Parameter(help="Run directory; gets teacher/ and student/.")],
+    set_: Overrides = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Train the generators that a configuration describes.
+
+    Writes OUT/teacher and, if the configuration has a student, OUT/student. Ctrl-C saves a checkpoint.
+
+    Parameters
+    ----------
+    config
+        TOML file; see examples/.
+    """
+    from hepflows import registry
+    from hepflows.commands.options import (
+        apply_threads,
+        check_run_directory,
+        resolve_device,
+        terminal_reporter,
+    )
+    from hepflows.config import load_config
+    from hepflows.files import require_file
+
+    settings = load_config(config, set_ or ())
+    require_file(data, "data file")
+    check_run_directory(out, resume=resume, force=force)
+    chosen = resolve_device(device)
+    apply_threads(threads)
+    reporter = terminal_reporter()
+    written = registry.task(str(getattr(settings, "task", ""))).train(
+        settings, data, out, resume=resume, force=force, device=chosen, threads=threads, reporter=reporter
+    )
+    for name, directory in written.items():
+        reporter.message(f"{name}: {directory}")

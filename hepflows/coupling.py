@@ -1,0 +1,105 @@
+"""Bipartite spline coupling: one half of the features is transformed given the other, fast in both directions.
+
+Dinh et al., arXiv:1605.08803, with the splines of arXiv:1906.04032.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from hepflows.conditioner import ResidualMLP
+from hepflows.errors import ConfigError
+from hepflows.permutations import Permutation
+from hepflows.splines import SplineSettings, rational_quadratic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SplineCoupling(nn.Module):
+    """The first half of the features passes unchanged and conditions the splines of the second half.
+
+    Args:
+        features: number of features D, at least 2; the first D // 2 stay.
+        context_features: number of context inputs, 0 for none.
+        spline: shape of the splines.
+        width: units of the conditioner's layers.
+        blocks: residual blocks of the conditioner.
+        dropout: dropout inside the residual blocks.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        context_features: int,
+        spline: SplineSettings,
+        *,
+        width: int,
+        blocks: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if features < 2:
+            raise ConfigError("a coupling block needs at least two features", found=features)
+        self.kept, self.spline = features // 2, spline
+        self.moved = features - self.kept
+        self.conditioner = ResidualMLP(
+            self.kept + context_features,
+            self.moved * spline.n_parameters,
+            width=width,
+            blocks=blocks,
+            dropout=dropout,
+        )
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Data to latent: (N, D) to (N, D) and log |dz/dx| of shape (N,)."""
+        return self._transform(x, context, inverse=False)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Latent to data: (N, D) to (N, D) and log |dx/dz| of shape (N,)."""
+        return self._transform(z, context, inverse=True)
+
+    def _transform(self, v: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
+        kept, moved = v[:, : self.kept], v[:, self.kept :]
+        known = kept if context is None else torch.cat([kept, context], dim=-1)
+        raw = self.conditioner(known).unflatten(-1, (self.moved, self.spline.n_parameters))
+        moved, log_det = rational_quadratic(moved, raw, self.spline, inverse=inverse)
+        return torch.cat([kept, moved], dim=-1), log_det.sum(-1)
+
+
+def coupling_blocks(
+    features: int,
+    context_features: int,
+    spline: SplineSettings,
+    *,
+    blocks: int,
+    width: int,
+    depth: int = 2,
+    dropout: float = 0.0,
+    generator: torch.Generator,
+) -> list[nn.Module]:
+    """Alternate couplings and random permutations; two blocks at least, so that every feature is transformed."""
+    if blocks < 2:
+        raise ConfigError("a coupling flow needs at least two blocks", found=blocks)
+    transforms: list[nn.Module] = []
+    for block in range(blocks):
+        transforms.append(
+            SplineCoupling(features, context_features, spline, width=width, blocks=depth, dropout=dropout)
+        )
+        if block < blocks - 1:
+            transforms.append(Permutation(_swap_halves(features, block, generator)))
+    return transforms
+
+
+def _swap_halves(features: int, block: int, generator: torch.Generator) -> torch.Tensor:
+    """Odd blocks exchange the halves, even ones shuffle within a swap, so that the kept half always changes."""
+    kept = features // 2
+    moved = torch.arange(kept, features)
+    still = torch.arange(kept)
+    if block % 2:
+        moved = moved[torch.randperm(len(moved), generator=generator)]
+        still = still[torch.randperm(len(still), generator=generator)]
+    return torch.cat([moved, still])

@@ -1,0 +1,115 @@
+"""Writing files so that a reader never meets half of one.
+
+A file or directory is written under a temporary name beside its target and renamed when complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hepflows.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def require_file(path: str | os.PathLike[str], what: str = "input file") -> Path:
+    """Return `path` if it is a readable regular file, else raise `DataError` saying what it is."""
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(
+            f"{what} is a directory", where=path, expected="a file", remedy="name a file inside it"
+        )
+    if not path.exists():
+        raise DataError(f"{what} does not exist", where=path, remedy="check the path")
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise DataError(f"{what} cannot be read", where=path, remedy="check type and permissions of the file")
+    return path
+
+
+def check_output(path: str | os.PathLike[str], *, force: bool) -> Path:
+    """Return `path` if something may be written there, else raise `OutputError`.
+
+    Call it before long work, so that hours of training are not lost to an existing file.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise OutputError("output exists already", where=path, remedy="choose another path or pass --force")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise OutputError(
+            "output cannot be written here", where=path, found=f"{parent} is not a writable directory"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary path that becomes `path` when the block ends without an exception.
+
+    Raises:
+        OutputError: the target exists and `force` is false, or the operating system refuses to write.
+    """
+    target = check_output(path, force=force)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    with _os_errors_as_output_errors(target):
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary directory that replaces `path` when the block ends without an exception."""
+    target = check_output(path, force=force)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    with _os_errors_as_output_errors(target):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            if target.is_dir():
+                shutil.rmtree(target)
+            elif target.exists():
+                target.unlink()
+            temporary.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _os_errors_as_output_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            "writing failed, nothing was left behind",
+            where=target,
+            found=error.strerror or str(error),
+            remedy="free space or choose another place",
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's content as a hexadecimal string."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

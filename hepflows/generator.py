@@ -1,0 +1,93 @@
+"""What a trained generator offers, whichever package, architecture or runtime it comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike
+    from torch import nn
+
+OutOfRange: TypeAlias = Literal["error", "warn"]
+"""What to do with a condition outside the trained range: refuse, or warn and extrapolate."""
+
+EventsT_co = TypeVar("EventsT_co", covariant=True)
+
+
+@runtime_checkable
+class Generator(Protocol[EventsT_co]):
+    """A trained sampler of events under conditions.
+
+    A sampler run from an exported file (ONNX) meets the same protocol as one loaded from an artefact, so that
+    both are used, compared and tested by the same code.
+    """
+
+    @property
+    def task(self) -> str:
+        """Name of the task that trained it, ``calofast`` for example."""
+        ...
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """Names of the conditions with their units, the first being ``incident_energy_gev``."""
+        ...
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """Content of ``generator.json``: configuration, units, geometry, valid range, provenance, metrics."""
+        ...
+
+    def sample(
+        self,
+        incident_energy_gev: ArrayLike,
+        *,
+        seed: int,
+        conditions: Mapping[str, ArrayLike] | None = None,
+        first_event: int = 0,
+        out_of_range: OutOfRange = "error",
+    ) -> EventsT_co:
+        """Generate one event per condition.
+
+        Args:
+            incident_energy_gev: shape (N,), GeV.
+            seed: with the event's index it determines the event, whatever the batch it is generated in.
+            conditions: further conditions by name, each of shape (N,), if the generator has any.
+            first_event: index of the first event, for shards and batches of one sample; a multiple of 256.
+            out_of_range: what to do with conditions outside the trained range.
+
+        Raises:
+            ConditionError: a condition is missing, ill-shaped or outside the trained range.
+        """
+        ...
+
+    def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write the artefact directory; see `hepflows.artefact.save_artefact`."""
+        ...
+
+
+@runtime_checkable
+class ExportableGenerator(Generator[EventsT_co], Protocol[EventsT_co]):
+    """A generator that can be written as a graph for other hosts."""
+
+    @property
+    def noise_dim(self) -> int:
+        """Number Z of standard normal numbers that one event takes."""
+        ...
+
+    def sampling_module(self, *, threshold: bool = True) -> nn.Module:
+        """Module in eval mode with forward(cond (N, C), noise (N, Z)) -> (N, D), float32, physical units.
+
+        Without `threshold` the output is that before the hit threshold, which is continuous.
+        """
+        ...
+
+    def export_metadata(self) -> Mapping[str, Any]:
+        """JSON-able description: conditions, units, ranges, geometry, threshold, particle, provenance."""
+        ...
+
+
+AnyGenerator: TypeAlias = Generator[Any]

@@ -1,0 +1,162 @@
+"""What a physics package offers to the command line: the seam between the engine and the physics.
+
+A package announces an object meeting `Task` under the entry-point group ``hepflows.tasks``. Importing the
+module that holds it happens at each command that needs a task, so keep heavy imports inside the methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from hepflows.generator import Generator
+    from hepflows.train.progress import Reporter
+
+EventsT = TypeVar("EventsT")
+ConfigT = TypeVar("ConfigT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What `hepflows inspect` says about a data file.
+
+    Attributes:
+        title: one line naming the kind of file.
+        rows: (label, text) pairs in the order of printing; texts carry units.
+        warnings: what a user should look at before training on it.
+    """
+
+    title: str
+    rows: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoAssets:
+    """What `hepflows demo` needs of a task; all of it is packaged with the task.
+
+    Attributes:
+        directory: name of the folder that gets this task's results, ``calo`` for example.
+        title: what a reader of the report sees, ``Calorimeter showers`` for example.
+        config_text: TOML of a configuration that trains in minutes, with a teacher and a student.
+        data_path: packaged data file.
+        test_selection: options of `Task.read` for events that training never sees, ``{"part": (0.8, 1.0)}``.
+    """
+
+    directory: str
+    title: str
+    config_text: str
+    data_path: Path
+    test_selection: Mapping[str, object]
+
+
+@runtime_checkable
+class Task(Protocol[EventsT, ConfigT]):
+    """Reading, training and sampling of one kind of events.
+
+    ``EventsT`` is the package's frozen container (Showers, Jets), ``ConfigT`` its `StrictConfig`, which must
+    have a key ``task`` equal to `name`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration (``task = "calofast"``) and in artefacts."""
+        ...
+
+    @property
+    def domain(self) -> Any:
+        """Object with which the validation computes observables; see validation.domain."""
+        ...
+
+    @property
+    def config_type(self) -> type[ConfigT]:
+        """Strict configuration model; `hepflows.config.load_config` builds it from TOML."""
+        ...
+
+    @property
+    def demo(self) -> DemoAssets | None:
+        """Packaged demonstration, or None if the task has none."""
+        ...
+
+    def sniff(self, path: Path) -> bool:
+        """Say whether this task can read the file; cheap, and False rather than an exception."""
+        ...
+
+    def read(self, path: Path, **selection: Any) -> EventsT:
+        """Read events; ``part=(0.8, 1.0)`` and ``first=n`` are understood by every task.
+
+        Raises:
+            DataError: the file or its content cannot be used.
+        """
+        ...
+
+    def write(self, events: EventsT | Iterable[EventsT], path: Path, *, force: bool = False) -> Path:
+        """Write events, or batches of events one after the other, in the format that the suffix names."""
+        ...
+
+    def describe(self, path: Path) -> Description:
+        """Summarise a data file for `hepflows inspect`."""
+        ...
+
+    def train(
+        self,
+        config: ConfigT,
+        data_path: Path,
+        out: Path,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        device: str = "cpu",
+        threads: int | None = None,
+        reporter: Reporter | None = None,
+    ) -> Mapping[str, Path]:
+        """Train everything the configuration asks for.
+
+        Args:
+            config: validated configuration.
+            data_path: data file.
+            out: run directory; artefacts are written to ``out/teacher`` and so on.
+            resume: continue from the checkpoints in `out`.
+            force: overwrite what is in `out`.
+            device: torch device, already checked to exist.
+            threads: CPU threads for torch, or None to leave its choice alone.
+            reporter: where progress goes; None is silent.
+
+        Returns:
+            Artefact directories by name, ``{"teacher": ..., "student": ...}``.
+
+        Raises:
+            Interrupted: the user stopped; checkpoints are written.
+        """
+        ...
+
+    def distill(
+        self,
+        teacher: Path,
+        data_path: Path,
+        out: Path,
+        *,
+        config: ConfigT,
+        resume: bool = False,
+        force: bool = False,
+        device: str = "cpu",
+        threads: int | None = None,
+        reporter: Reporter | None = None,
+    ) -> Path:
+        """Train a student for the teacher saved at `teacher` and return the student's directory `out`."""
+        ...
+
+    def load(self, artefact: Path, *, device: str = "cpu") -> Generator[EventsT]:
+        """Load a generator saved by this task.
+
+        Raises:
+            ArtefactError: the artefact is incomplete, altered or of another schema version.
+        """
+        ...
+
+
+AnyTask: TypeAlias = Task[Any, Any]

@@ -1,0 +1,1 @@
+"""Training: loop, objectives, distillation, checkpoints and progress."""

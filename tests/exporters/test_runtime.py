@@ -1,0 +1,227 @@
+"""Sampling and checking an exported file without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from exporters import OnnxGenerator, verify
+from exporters.golden import Golden, read_golden, write_golden
+from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, MissingDependencyError
+from hepflows.files import sha256_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporters import ExportResult
+
+COND = np.stack([np.geomspace(1, 100, 300), np.linspace(0, 0.5, 300)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def generator(exported: ExportResult) -> OnnxGenerator:
+    return OnnxGenerator(exported.model, threads=1)
+
+
+def test_neither_torch_nor_onnx_is_imported(exported: ExportResult) -> None:
+    code = (
+        "import sys; from exporters import OnnxGenerator, verify\n"
+        f"path = {str(exported.model)!r}\n"
+        "assert OnnxGenerator(path, threads=1).sample([[10.0, 0.1]], seed=1).shape == (1, 8)\n"
+        "assert verify(path).passed\n"
+        "heavy = {'torch', 'onnx', 'scipy', 'pydantic', 'numba'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_it_tells_what_the_file_needs(generator: OnnxGenerator) -> None:
+    assert [condition.name for condition in generator.conditions] == ["incident_energy_gev", "theta_rad"]
+    assert (generator.noise_dim, generator.n_outputs, generator.provider) == (10, 8, "cpu")
+
+
+@pytest.mark.parametrize("batch", [1, 7, 299, 300, 1000])
+def test_batches_do_not_matter(generator: OnnxGenerator, exported: ExportResult, batch: int) -> None:
+    whole = generator.sample(COND, seed=5, batch=300)
+    split = generator.sample(COND, seed=5, batch=batch)
+    same = (whole == 0) == (split == 0)
+    assert same.mean() > 0.999
+    np.testing.assert_allclose(split[same], whole[same], rtol=0, atol=exported.parity.bound.maximum)
+
+
+def test_a_shard_gives_the_events_of_the_whole(generator: OnnxGenerator, exported: ExportResult) -> None:
+    whole = generator.sample(COND, seed=5)
+    part = generator.sample(COND[100:], seed=5, first_event=100)
+    same = (whole[100:] == 0) == (part == 0)
+    assert same.mean() > 0.999
+    bound = exported.parity.bound.maximum
+    np.testing.assert_allclose(part[same], whole[100:][same], rtol=0, atol=bound)
+
+
+def test_seeds_matter_and_repeat(generator: OnnxGenerator) -> None:
+    first = generator.sample(COND, seed=5)
+    np.testing.assert_array_equal(generator.sample(COND, seed=5), first)
+    assert np.abs(generator.sample(COND, seed=6) - first).max() > 1
+
+
+def test_threads_do_not_matter(exported: ExportResult, generator: OnnxGenerator) -> None:
+    two = OnnxGenerator(exported.model, threads=2).sample(COND, seed=5)
+    one = generator.sample(COND, seed=5)
+    np.testing.assert_allclose(two, one, rtol=0, atol=exported.parity.bound.maximum)
+
+
+def test_events_equal_those_of_torch_with_the_same_noise(
+    generator: OnnxGenerator, exported: ExportResult, toy: Any
+) -> None:
+    import torch
+
+    from hepflows.philox import normal_noise
+
+    module = toy.sampling_module()
+    noise = torch.from_numpy(normal_noise(9, 0, len(COND), 10))
+    with torch.no_grad():
+        expected = module(torch.from_numpy(COND.astype(np.float32)), noise).numpy()
+    x = generator.sample(COND, seed=9)
+    same = (x == 0) == (expected == 0)
+    assert same.mean() > 0.999
+    np.testing.assert_allclose(x[same], expected[same], rtol=0, atol=2 * exported.parity.bound.maximum)
+
+
+def test_no_events_are_no_error(generator: OnnxGenerator) -> None:
+    assert generator.sample(np.empty((0, 2)), seed=1).shape == (0, 8)
+
+
+def test_conditions_outside_are_refused_clamped_or_passed(generator: OnnxGenerator) -> None:
+    outside = [[10.0, 0.2], [250.0, 0.2]]
+    with pytest.raises(ConditionError, match="incident_energy_gev") as caught:
+        generator.sample(outside, seed=1)
+    assert "event 1" in str(caught.value)
+    assert "1 ... 100 GeV" in str(caught.value)
+    inside = generator.sample([[10.0, 0.2], [100.0, 0.2]], seed=1)
+    np.testing.assert_array_equal(generator.sample(outside, seed=1, out_of_range="clamp"), inside)
+    np.testing.assert_array_equal(generator.sample(outside, seed=1, out_of_range="pass"), inside)
+    with pytest.raises(ConditionError):
+        generator.sample([[np.nan, 0.2]], seed=1)
+    with pytest.raises(ConditionError):
+        generator.sample([[np.nan, 0.2]], seed=1, out_of_range="clamp")
+
+
+@pytest.mark.parametrize("conditions", [[10.0, 20.0], [[10.0]], [[10.0, 0.1, 0.2]], 10.0, [["a", "b"]]])
+def test_wrong_shapes_are_named(generator: OnnxGenerator, conditions: Any) -> None:
+    with pytest.raises(ConditionError, match=r"shape|numbers"):
+        generator.sample(conditions, seed=1)
+
+
+def test_wrong_options_are_named(generator: OnnxGenerator, exported: ExportResult) -> None:
+    with pytest.raises(ConfigError, match="batch"):
+        generator.sample(COND, seed=1, batch=0)
+    with pytest.raises(ConfigError, match="policy"):
+        generator.sample(COND, seed=1, out_of_range="ignore")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="provider"):
+        OnnxGenerator(exported.model, provider="tpu")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="threads"):
+        OnnxGenerator(exported.model, threads=0)
+
+
+def test_cuda_asked_for_but_absent(exported: ExportResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ConfigError, match="CUDA"):
+        OnnxGenerator(exported.model, provider="cuda")
+    assert OnnxGenerator(exported.model, provider="auto").provider == "cpu"
+
+
+def test_two_runtimes_at_once_are_refused(exported: ExportResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"onnxruntime": "1.32.0", "onnxruntime-gpu": "1.31.0"}
+    monkeypatch.setattr(metadata, "version", versions.__getitem__)
+    with pytest.raises(MissingDependencyError, match=r"onnxruntime-gpu 1\.31\.0"):
+        OnnxGenerator(exported.model)
+
+
+def test_an_old_runtime_is_refused(exported: ExportResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "__version__", "1.9.0")
+    with pytest.raises(MissingDependencyError, match="too old"):
+        OnnxGenerator(exported.model)
+
+
+def test_verify_passes_on_what_was_exported(exported: ExportResult) -> None:
+    outcome = verify(exported.model)
+    assert outcome.passed
+    assert outcome.events == 32
+    assert json.loads(json.dumps(outcome.to_dict()))["passed"] is True
+
+
+def _append_byte(model: Path) -> None:
+    model.write_bytes(model.read_bytes() + b"\0")
+
+
+def _flip_a_weight(model: Path) -> None:
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [_append_byte, _flip_a_weight])
+def test_an_altered_model_is_refused(copied: Path, damage: Any) -> None:
+    damage(copied)
+    with pytest.raises(ArtefactError, match="not the one that was exported"):
+        OnnxGenerator(copied)
+    with pytest.raises(ArtefactError, match="not the one that was exported"):
+        verify(copied)
+
+
+def test_a_missing_manifest_is_named_and_can_be_waived(copied: Path) -> None:
+    copied.with_suffix(".manifest.json").unlink()
+    with pytest.raises(ArtefactError, match="manifest is missing"):
+        OnnxGenerator(copied)
+    assert OnnxGenerator(copied, check=False).n_outputs == 8
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"schema": "hepflows-manifest/9"}', '{"schema": "hepflows-manifest/1"}']
+)
+def test_a_damaged_manifest_is_named(copied: Path, text: str) -> None:
+    copied.with_suffix(".manifest.json").write_text(text)
+    with pytest.raises(ArtefactError, match="manifest"):
+        verify(copied)
+
+
+def _edit(path: Path, change: Any) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def test_an_altered_manifest_is_noticed(copied: Path) -> None:
+    _edit(copied.with_suffix(".manifest.json"), lambda d: d["metadata"].update(pdg=22))
+    with pytest.raises(ArtefactError, match="does not say what the model says"):
+        verify(copied)
+
+
+def test_a_host_that_computes_something_else_fails(copied: Path) -> None:
+    path = copied.with_suffix(".golden.bin")
+    golden = read_golden(path)
+    write_golden(path, Golden(cond=golden.cond, noise=golden.noise, expected=golden.expected * 1.001))
+    with pytest.raises(ArtefactError, match=r"golden\.bin"):
+        verify(copied)
+    digest = sha256_of(path)
+    _edit(copied.with_suffix(".manifest.json"), lambda d: d["golden"].update(sha256=digest))
+    outcome = verify(copied)
+    assert not outcome.passed
+    assert any("median" in words for words in outcome.failures)
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        OnnxGenerator(tmp_path / "no.onnx")
+    with pytest.raises(DataError, match="directory"):
+        OnnxGenerator(tmp_path)
+    (tmp_path / "text.onnx").write_text("not a model")
+    with pytest.raises(ArtefactError, match="cannot load"):
+        OnnxGenerator(tmp_path / "text.onnx", check=False)

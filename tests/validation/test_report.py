@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+import validation
+from hepflows.errors import OutputError
+from validation.gates import Gate
+from validation.report import number
+from validation.settings import Settings
+
+
+class Tags(HTMLParser):
+    """Collects open tags and attributes, and checks that tags are closed in order."""
+
+    VOID = frozenset({"meta", "img", "br", "link"})
+
+    def __init__(self):
+        super().__init__()
+        self.stack, self.found = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def comparison(points, domain):
+    return validation.compare(
+        points(300, seed=1),
+        {"good": points(200, seed=2), "bad <b>": points(200, seed=3, shift=2.0)},
+        domain,
+        settings=Settings(trainings=1, epochs=3, replicas=20, gates={"auc_all": Gate(k=1, m=3)}),
+        provenance={"reference": {"file": "truth.h5"}},
+    )
+
+
+@pytest.fixture(scope="module")
+def out(comparison, tmp_path_factory):
+    return comparison.write(tmp_path_factory.mktemp("written") / "report")
+
+
+def test_report_is_self_contained_and_complete(out):
+    html = (out / "report.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:|#)", html)
+    assert "http" not in re.sub(r"data:image/png;base64,[^\"]*", "", html)
+    tags = Tags()
+    tags.feed(html)
+    assert tags.stack == []
+    images = [attrs for tag, attrs in tags.found if tag == "img"]
+    pictures = sorted(path.name for path in (out / "pictures").iterdir())
+    assert len(images) == len(pictures) > 5
+    assert {"average.png", "response.png", "classifier.png", "example_0.png"} <= set(pictures)
+    assert all(attrs["src"].startswith("data:image/png;base64,iVBOR") for attrs in images)
+    assert "bad &lt;b&gt;" in html
+    assert "Failed" in html
+    assert "truth.h5" in html
+    anchors = {attrs["id"] for _, attrs in tags.found if "id" in attrs}
+    assert {attrs["href"][1:] for tag, attrs in tags.found if tag == "a"} <= anchors
+
+
+def test_json_file_equals_the_result(comparison, out):
+    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(comparison.to_json()))
+
+
+def test_existing_report_needs_force(comparison, tmp_path, monkeypatch):
+    monkeypatch.setattr("validation.report.gallery", lambda *_, **__: iter(()))  # pictures take seconds
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "mine").touch()
+    with pytest.raises(OutputError, match="exists"):
+        comparison.write(tmp_path / "report")
+    comparison.write(tmp_path / "report", force=True)
+    assert not (tmp_path / "report" / "mine").exists()
+
+
+def test_failure_leaves_nothing_behind(comparison, tmp_path, monkeypatch):
+    monkeypatch.setattr("validation.report.gallery", lambda *_, **__: iter(()))
+    monkeypatch.setattr("validation.report.render", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        comparison.write(tmp_path / "report")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.53712, 0.0123, "0.537 ± 0.012"),
+        (1.019876, 0.00011, "1.01988 ± 0.00011"),
+        (30.1194, 3.989, "30.1 ± 4.0"),
+        (1.0, 0.0, "1.000 ± 0.000"),
+        (2.5e-6, 3e-7, "2.50e-06 ± 3.0e-07"),
+    ],
+)
+def test_numbers_show_the_digits_that_their_error_deserves(value, error, text):
+    assert number(value, error) == text

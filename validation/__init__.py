@@ -1,0 +1,67 @@
+"""Validation: is this fast simulation good enough?
+
+`compare` measures generated events against a reference with observables, distances and a classifier test,
+each number with its statistical uncertainty and with the floor that the reference reaches against itself.
+The package knows no detector: a `Domain` (``calofast.OBSERVABLES``, say) turns events into arrays.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from validation.classifier_test import ClassifierResult, two_sample_test
+    from validation.comparison import Comparison, compare
+    from validation.distances import wasserstein
+    from validation.domain import Domain, Events
+    from validation.gates import Gate, read_gates
+    from validation.histograms import separation_power
+    from validation.metric import Metric
+    from validation.presets import PRESETS, ClassifierPreset
+    from validation.settings import Settings
+
+__all__ = [
+    "PRESETS",
+    "ClassifierPreset",
+    "ClassifierResult",
+    "Comparison",
+    "Domain",
+    "Events",
+    "Gate",
+    "Metric",
+    "Settings",
+    "compare",
+    "read_gates",
+    "separation_power",
+    "two_sample_test",
+    "wasserstein",
+]
+
+_HOME = {
+    "PRESETS": "presets",
+    "ClassifierPreset": "presets",
+    "ClassifierResult": "classifier_test",
+    "two_sample_test": "classifier_test",
+    "Comparison": "comparison",
+    "Settings": "settings",
+    "compare": "comparison",
+    "Domain": "domain",
+    "Events": "domain",
+    "Gate": "gates",
+    "read_gates": "gates",
+    "Metric": "metric",
+    "separation_power": "histograms",
+    "wasserstein": "distances",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use, so that `hepflows --help` does not pay for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"validation.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

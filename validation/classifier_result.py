@@ -1,0 +1,64 @@
+"""Outcome of the classifier two-sample test and its statistical uncertainty."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from validation.presets import ClassifierPreset
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierResult:
+    """Outcome of several trainings.
+
+    Attributes:
+        auc: area under the ROC curve on the test part, after calibration, one number a training.
+        auc_raw: the same before calibration.
+        jsd: Jensen-Shannon divergence (ln 2 - BCE) / ln 2 on the test part, one number a training.
+        best_epoch: epoch kept, counted from 1.
+        auc_test_error: statistical uncertainty of one AUC from the size of the test part.
+        jsd_test_error: the same for one JSD.
+        n_per_class: events per class in all three parts together.
+        n_train_per_class: events per class in the training part.
+        mirrored: whether training batches were mirrored at random.
+        preset: architecture and training.
+        scores: calibrated scores of the last training's test part, for plots.
+        labels: their labels, 1 for the reference.
+    """
+
+    auc: tuple[float, ...]
+    auc_raw: tuple[float, ...]
+    jsd: tuple[float, ...]
+    best_epoch: tuple[int, ...]
+    auc_test_error: float
+    jsd_test_error: float
+    n_per_class: int
+    n_train_per_class: int
+    mirrored: bool
+    preset: ClassifierPreset
+    scores: NDArray[np.float64]
+    labels: NDArray[np.float64]
+
+    def summary(self, which: str) -> tuple[float, float, float]:
+        """Mean, uncertainty (spread of trainings and test statistics) and spread of `auc` or `jsd`."""
+        values = np.asarray(self.auc if which == "auc" else self.jsd)
+        statistical = self.auc_test_error if which == "auc" else self.jsd_test_error
+        spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        # trainings share events, so their spread alone would understate the error of a small sample
+        return float(values.mean()), math.hypot(spread / math.sqrt(len(values)), statistical), spread
+
+
+def auc_error(auc: float, labels: NDArray[np.float64]) -> float:
+    """Statistical uncertainty of an AUC (Hanley and McNeil, Radiology 143 (1982) 29)."""
+    n1, n0 = np.count_nonzero(labels == 1), np.count_nonzero(labels == 0)
+    a = max(auc, 1 - auc)
+    q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
+    variance = (a * (1 - a) + (n1 - 1) * (q1 - a * a) + (n0 - 1) * (q2 - a * a)) / (n1 * n0)
+    return math.sqrt(max(0.0, variance))

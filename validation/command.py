@@ -1,0 +1,146 @@
+"""`hepflows validate`: generated events against a reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from hepflows.commands.options import Device, Force, Threads  # noqa: TC001 - cyclopts reads the annotations
+from hepflows.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from validation.comparison import Comparison
+
+
+def validate(
+    reference: Path,
+    /,
+    *generated: str,
+    out: Annotated[Path, Parameter(help="Directory of the report.")],
+    preset: Annotated[str, Parameter(help="Classifier: quick, caloflow or calochallenge.")] = "quick",
+    trainings: Annotated[
+        int | None,
+        Parameter(help="Trainings of each classifier; 0 leaves the test out; default: the preset's."),
+    ] = None,
+    epochs: Annotated[int | None, Parameter(help="Epochs of each training; default: the preset's.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        Parameter(help="Classifier inputs: low, low_normed, log, high. May be repeated.", negative=""),
+    ] = None,
+    part: Annotated[
+        str, Parameter(help="Part of the reference file, by position; the last fifth: 0.8:1.")
+    ] = "0:1",
+    threshold_mev: Annotated[
+        float | None, Parameter(help="Cells below are zeroed in all samples; default: the geometry's.")
+    ] = None,
+    gates: Annotated[
+        Path | None, Parameter(help="TOML file with limits; exit code 1 if one is exceeded.")
+    ] = None,
+    reference_label: Annotated[
+        str | None, Parameter(help="Name of the reference in the report; default: the task's.")
+    ] = None,
+    task: Annotated[str | None, Parameter(help="Task that reads the files, if it is not clear.")] = None,
+    seed: Annotated[int, Parameter(help="Seed of splits, bootstrap and classifiers.")] = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    force: Force = False,
+) -> int:
+    """Compare generated events with a reference and write report.html and report.json.
+
+    Every number comes with its uncertainty and with the floor that the reference reaches against itself.
+
+    Parameters
+    ----------
+    reference
+        File of reference events, not used in the training.
+    generated
+        Files of generated events, each PATH or NAME=PATH.
+    """
+    from hepflows import registry
+    from hepflows.commands.options import apply_threads, parse_part, resolve_device, terminal_reporter
+    from hepflows.files import check_output, require_file
+    from validation.comparison import compare
+    from validation.gates import read_gates
+    from validation.settings import Settings
+
+    files = name_files(generated)
+    piece = parse_part(part)
+    check_output(out, force=force)
+    settings = Settings(
+        preset=preset,
+        trainings=trainings,
+        epochs=epochs,
+        inputs=None if not inputs else tuple(inputs),
+        gates={} if gates is None else read_gates(gates),
+        options={} if threshold_mev is None else {"threshold_mev": threshold_mev},
+        reference_label=reference_label,
+        seed=seed,
+        device=resolve_device(device),
+    )
+    for path in (reference, *files.values()):
+        require_file(path)
+    apply_threads(threads)
+    reader = registry.task_for_file(reference) if task is None else registry.task(task)
+    reporter = terminal_reporter()
+    comparison = compare(
+        reader.read(reference, part=piece),
+        {name: reader.read(path) for name, path in files.items()},
+        reader.domain,
+        settings=settings,
+        provenance={
+            "reference": {"file": reference.name, "part": part},
+            **{name: {"file": path.name} for name, path in files.items()},
+        },
+        reporter=reporter,
+    )
+    comparison.write(out, force=force)
+    for line in summary_lines(comparison):
+        reporter.message(line)
+    reporter.message(f"report: {out / 'report.html'}")
+    return 0 if comparison.passed else 1
+
+
+def name_files(generated: Sequence[str]) -> dict[str, Path]:
+    """Sample names and paths from ``PATH`` (named after the file) and ``NAME=PATH`` arguments.
+
+    Raises:
+        ConfigError: no files, an empty or reserved name, or one name twice.
+    """
+    files: dict[str, Path] = {}
+    for argument in generated:
+        name, separator, path = argument.partition("=")
+        if not separator or Path(argument).exists():  # a path may contain "="
+            name, path = Path(argument).stem, argument
+        if not name or not path or name == "reference":
+            raise ConfigError("not a sample", where="GENERATED", expected="PATH or NAME=PATH", found=argument)
+        if name in files:
+            raise ConfigError(
+                "two samples have the same name", where="GENERATED", found=name, remedy="name them: NAME=PATH"
+            )
+        files[name] = Path(path)
+    if not files:
+        raise ConfigError("nothing to compare", where="GENERATED", expected="at least one file")
+    return files
+
+
+def summary_lines(comparison: Comparison) -> list[str]:
+    """The headline metrics as a plain table, and the gates that failed."""
+    from validation.report import headline_table
+
+    header, rows = headline_table(comparison)
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
+        for row in [header, *rows]
+    ]
+    lines += [f"caution: {text}" for text in comparison.cautions]
+    lines += [
+        f"gate failed: {gate.sample}: {gate.metric} deviates by {gate.excess:.4g}, allowed {gate.limit:.4g}"
+        for gate in comparison.gates
+        if not gate.passed
+    ]
+    return lines

@@ -1,0 +1,108 @@
+"""Which pictures a report shows, in which order, under which headings."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from validation.views import HistogramView, ProfileView, Views
+
+MAX_PANELS = 12
+"""A group with more observables (calorimeters of many layers) shows evenly spaced ones."""
+_PER_FIGURE = 6
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure with its place in the report."""
+
+    key: str
+    section: str
+    caption: str
+    figure: Figure
+
+
+def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Picture]:
+    """Yield all pictures of a report, one at a time.
+
+    Args:
+        views: what to show.
+        reference_label: what the reference is called.
+        noun: plural of what the events are called.
+    """
+    labels = {name: reference_label if i == 0 else name for i, name in enumerate(views.samples)}
+    if any(views.images.values()):
+        yield Picture(
+            key="average",
+            section=f"Average {noun}",
+            caption="Mean over all events; one logarithmic scale a column, down to 1e-5 of its maximum.",
+            figure=image_figure(_named(views.images, labels)),
+        )
+    if views.ratios:
+        yield Picture(
+            key="response",
+            section="Response",
+            caption="Mean and width in bins of the condition. Grey band: statistical error of the reference.",
+            figure=profile_figure([_profile(view, labels) for view in views.ratios], widths=True),
+        )
+    for part, chunk in enumerate(_chunks(views.profiles)):
+        yield Picture(
+            key=f"profiles_{part}",
+            section="Means in bins of the condition",
+            caption="The numbers layer_fraction_..._bin_k of the table are the ratios of such points.",
+            figure=profile_figure([_profile(view, labels) for view in chunk]),
+        )
+    for i, example in enumerate(views.examples):
+        if any(example.images.values()):
+            yield Picture(
+                key=f"example_{i}",
+                section=f"Single {noun}",
+                caption=f"One event of each sample, the nearest to {example.label}.",
+                figure=image_figure(_named(example.images, labels), _named(example.titles, labels)),
+            )
+    for group in dict.fromkeys(view.group for view in views.histograms):
+        members = [_histogram(view, labels) for view in views.histograms if view.group == group]
+        for part, histograms in enumerate(_chunks(members)):
+            yield Picture(
+                key=f"{group.lower().replace(' ', '_')}_{part}",
+                section=group,
+                caption="Grey: reference with its statistical error. Outside: entries beyond the axis or "
+                "undefined, in the order of the legend; they count in the separation power.",
+                figure=histogram_figure(histograms),
+            )
+    if views.scores:
+        yield Picture(
+            key="classifier",
+            section="Classifier test",
+            caption="Test part of the last training. The dashed diagonal is a perfect generator.",
+            figure=classifier_figure(views.scores, views.samples),
+        )
+
+
+def _named(rows: Mapping[str, _T], labels: Mapping[str, str]) -> dict[str, _T]:
+    return {labels[name]: row for name, row in rows.items()}
+
+
+def _histogram(view: HistogramView, labels: Mapping[str, str]) -> HistogramView:
+    return dataclasses.replace(view, shares=_named(view.shares, labels), errors=_named(view.errors, labels))
+
+
+def _profile(view: ProfileView, labels: Mapping[str, str]) -> ProfileView:
+    return dataclasses.replace(view, rows=_named(view.rows, labels))
+
+
+def _chunks(members: Sequence[_T]) -> list[list[_T]]:
+    count = min(MAX_PANELS, len(members))
+    shown = np.unique(np.linspace(0, max(0, len(members) - 1), count).round().astype(int))
+    chosen = [members[i] for i in shown]
+    return [chosen[i : i + _PER_FIGURE] for i in range(0, len(chosen), _PER_FIGURE)]

@@ -1,0 +1,147 @@
+"""Gates: limits on metrics that decide between pass and fail.
+
+A gate file is TOML::
+
+    [gates]
+    auc_high = { k = 1.0, m = 3.0 }                 # excess <= k * floor excess + m * error
+    "layer_fraction_*" = { max = 0.03, m = 3.0 }    # excess <= the larger of 0.03 and 3 * error
+    e_tot_ratio_mean = { max = 0.01 }
+
+The excess is the distance from the value of a perfect generator: value - 0 for distances, |value - 1| for
+ratios, value - 0.5 for an AUC. A pattern with ``*`` stands for every metric it matches.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from hepflows.errors import ConfigError
+from hepflows.files import require_file
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
+
+    from validation.metric import Metric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Limit on the excess of a metric: the largest of the bounds that are given.
+
+    Attributes:
+        k: multiple of the floor's excess.
+        m: multiple of the statistical error; `k` and `m` add up to one bound.
+        max: absolute bound.
+    """
+
+    k: float | None = None
+    m: float | None = None
+    max: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.k, self.m, self.max) if value is not None]
+        if not given or not all(math.isfinite(value) and value >= 0 for value in given):
+            raise ConfigError(
+                "a gate needs non-negative numbers",
+                expected="k, m or max",
+                found=f"k={self.k}, m={self.m}, max={self.max}",
+            )
+
+    def limit(self, metric: Metric) -> float:
+        """The largest excess that passes."""
+        bounds = [] if self.max is None else [self.max]
+        if self.k is not None or self.m is not None:
+            bounds.append((self.k or 0.0) * metric.floor_excess() + (self.m or 0.0) * metric.error)
+        return max(bounds)
+
+    def passes(self, metric: Metric) -> bool:
+        """Whether the metric's excess is finite and within the limit."""
+        return metric.excess() <= self.limit(metric)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateOutcome:
+    """One gate applied to one metric of one sample."""
+
+    sample: str
+    metric: str
+    excess: float
+    limit: float
+    passed: bool
+
+
+def read_gates(path: str | os.PathLike[str]) -> dict[str, Gate]:
+    """Read the gates of a TOML file.
+
+    Raises:
+        DataError: the file does not exist.
+        ConfigError: not TOML, no ``[gates]`` table, unknown or ill-typed key; the message names the entry.
+    """
+    path = require_file(path, "gate file")
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("not valid TOML", where=path, found=error) from error
+    table = document.get("gates")
+    if not isinstance(table, dict) or not table or set(document) != {"gates"}:
+        raise ConfigError(
+            "no gates found", where=path, expected="one table [gates]", found=", ".join(document)
+        )
+    return {name: _parse(f"{path}: gates.{name}", entry) for name, entry in table.items()}
+
+
+def _parse(where: str, entry: object) -> Gate:
+    if not isinstance(entry, dict):
+        raise ConfigError(
+            "a gate is a table", where=where, expected="{ k = 1, m = 3 } or { max = 0.01 }", found=entry
+        )
+    unknown = set(entry) - {"k", "m", "max"}
+    if unknown:
+        raise ConfigError("unknown key", where=where, expected="k, m, max", found=", ".join(sorted(unknown)))
+    for key, value in entry.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError("not a number", where=f"{where}.{key}", found=value)
+    return Gate(**{key: float(value) for key, value in entry.items()})
+
+
+def apply_gates(
+    gates: Mapping[str, Gate], samples: Mapping[str, Mapping[str, Metric]]
+) -> tuple[GateOutcome, ...]:
+    """Apply every gate to every metric it names, in every sample.
+
+    Raises:
+        ConfigError: a gate that matches no metric.
+    """
+    outcomes = []
+    for pattern, gate in gates.items():
+        for sample, metrics in samples.items():
+            names = [name for name in metrics if fnmatchcase(name, pattern)]
+            if not names:
+                raise ConfigError(
+                    "gate on an unknown metric",
+                    where=pattern,
+                    expected=_families(metrics),
+                    remedy="check its name, or add the inputs that measure it",
+                )
+            for name in names:
+                metric = metrics[name]
+                outcomes.append(
+                    GateOutcome(
+                        sample=sample,
+                        metric=name,
+                        excess=metric.excess(),
+                        limit=gate.limit(metric),
+                        passed=gate.passes(metric),
+                    )
+                )
+    return tuple(outcomes)
+
+
+def _families(metrics: Iterable[str]) -> str:
+    names = list(metrics)
+    return ", ".join(names[:12]) + (" ..." if len(names) > 12 else "")

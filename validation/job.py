@@ -1,0 +1,283 @@
+"""The steps of one comparison, between the events and the frozen result.
+
+The reference is split at random into halves A and B of n events. The floor of a metric is metric(A, B), its
+value metric(A, n generated events), so both have the same statistical bias.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from hepflows.errors import ConfigError, DataError
+from validation.classifier_test import ClassifierResult, two_sample_test
+from validation.domain import Events
+from validation.measure import (
+    Estimate,
+    Sample,
+    bin_edges,
+    distances,
+    edges_for,
+    moment_ratios,
+    profile_ratios,
+)
+from validation.metric import Metric
+from validation.splitting import choose_generated, condition_groups
+from validation.views import ExampleView, ScoreView, Views, histogram_views, profile_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from hepflows.train.progress import Reporter
+    from validation.domain import Domain
+    from validation.metric import JsonValue
+    from validation.settings import Settings
+
+    Index = NDArray[np.int64]
+
+MIN_EVENTS = 50
+"""Least n for a comparison: fewer events make every metric noise."""
+
+EventsT = TypeVar("EventsT", bound=Events)
+
+
+class _Advance(Protocol):
+    def __call__(self, amount: int = 1, /) -> None: ...
+
+
+class Job(Generic[EventsT]):
+    """The arrays of one comparison while it is computed."""
+
+    def __init__(
+        self,
+        reference: EventsT,
+        generated: dict[str, EventsT],
+        domain: Domain[EventsT],
+        settings: Settings,
+        reporter: Reporter,
+    ) -> None:
+        self.domain, self.settings, self.reporter = domain, settings, reporter
+        self.reference, self.generated = reference, generated
+        self.inputs = _inputs(domain.inputs, settings)
+        _check_sizes(reference, generated, domain.noun)
+        cautions = []
+        for name, events in generated.items():
+            domain.compatible(reference, events)
+            cautions += [f"{name}: {text}" for text in domain.cautions(reference, events)]
+        self.cautions = tuple(cautions)
+        self.skipped: dict[str, str] = {}
+        everything = {"reference": reference, **generated}
+        with reporter.stage("observables", total=len(everything), unit="samples") as stage:
+            self.arrays = {}
+            for name, events in everything.items():
+                self.arrays[name] = _sample(events, domain)
+                stage.advance()
+        self.conditions = {name: domain.condition(events) for name, events in everything.items()}
+        largest = max(self._n(name) for name in generated)
+        self.edges = edges_for(self.arrays["reference"], n=largest, bins=settings.bins)
+        self.bins = bin_edges(self.arrays["reference"].binning, settings.condition_bins)
+        self.profiled = domain.profiled(reference)
+        self._features: dict[tuple[str, str], NDArray[np.float32]] = {}
+
+    def _n(self, name: str) -> int:
+        return min(len(self.reference) // 2, len(self.generated[name]))
+
+    def metrics(self) -> tuple[dict[str, dict[str, Metric]], tuple[ScoreView, ...]]:
+        """All metrics of all samples, and the classifier scores."""
+        shuffled = np.random.default_rng(self.settings.seed).permutation(len(self.reference))
+        floors: dict[int, tuple[dict[str, Estimate], dict[str, ClassifierResult]]] = {}
+        metrics, scores = {}, []
+        sizes = {self._n(name) for name in self.generated}
+        preset = self.settings.classifier()
+        total = (len(self.generated) + len(sizes)) * (1 + len(self.inputs) * preset.trainings)
+        with self.reporter.stage("metrics", total=total, unit="steps") as stage:
+            for name in self.generated:
+                n = self._n(name)
+                a, b = np.sort(shuffled[:n]), np.sort(shuffled[n : 2 * n])
+                if n not in floors:
+                    floors[n] = self._measure(("reference", b), a, stage.advance)
+                c = self.conditions
+                chosen = choose_generated(
+                    c[name], c["reference"][a], c["reference"][b], n, seed=self.settings.seed
+                )
+                found, classified = self._measure((name, chosen), a, stage.advance)
+                metrics[name] = self._join(name, n, found, floors[n][0])
+                for inputs, result in classified.items():
+                    metrics[name] |= _classifier_metrics(inputs, result, floors[n][1][inputs], n)
+                    scores.append(
+                        ScoreView(
+                            inputs=inputs,
+                            sample=name,
+                            auc=result.auc[-1],
+                            scores=result.scores,
+                            labels=result.labels,
+                        )
+                    )
+        return metrics, tuple(scores)
+
+    def _measure(
+        self, generated: tuple[str, Index], a: Index, advance: _Advance
+    ) -> tuple[dict[str, Estimate], dict[str, ClassifierResult]]:
+        """Everything between half A of the reference and the chosen events of a sample."""
+        name, index = generated
+        g, r = self.arrays[name].take(index), self.arrays["reference"].take(a)
+        found: dict[str, Estimate] = {}
+        for observable in self.domain.ratios:
+            found |= moment_ratios(g, r, observable)
+        for observable in self.profiled:
+            found |= profile_ratios(g, r, observable, self.bins)
+        found |= distances(g, r, self.edges, replicas=self.settings.replicas, seed=self.settings.seed)
+        advance()
+        results = {}
+        preset = self.settings.classifier()
+        groups = condition_groups(self.conditions["reference"][a], self.conditions[name][index])
+        for inputs in self.inputs:
+            results[inputs] = two_sample_test(
+                self._inputs_of("reference", inputs)[a],
+                self._inputs_of(name, inputs)[index],
+                preset,
+                groups=(groups[0], groups[1]),
+                weights=(r.weights, g.weights),
+                mirrors=self.domain.mirrors(self.reference, inputs=inputs),
+                standardise=True if inputs == "log" else None,
+                seed=self.settings.seed,
+                device=self.settings.device,
+            )
+            advance(preset.trainings)
+        return found, results
+
+    def _inputs_of(self, name: str, inputs: str) -> NDArray[np.float32]:
+        if (name, inputs) not in self._features:
+            events = self.reference if name == "reference" else self.generated[name]
+            preset = self.settings.classifier().name
+            self._features[name, inputs] = self.domain.classifier_inputs(events, preset=preset, inputs=inputs)
+        return self._features[name, inputs]
+
+    def _join(
+        self, sample: str, n: int, found: dict[str, Estimate], floors: dict[str, Estimate]
+    ) -> dict[str, Metric]:
+        """Metrics from estimates and their floors; what could not be measured is noted and left out."""
+        result = {}
+        one_each = {f"{name}_{which}" for name in self.domain.ratios for which in ("mean", "std")}
+        binned = {f"{name}_bin_{k}": k for name in self.profiled for k in range(len(self.bins) - 1)}
+        for name, estimate in found.items():
+            if not np.isfinite(estimate.value):
+                self.skipped[f"{sample}/{name}"] = "no defined value in one of the samples"
+                continue
+            details: dict[str, JsonValue] = {}
+            if name in binned:
+                low, high = self.bins[binned[name] : binned[name] + 2]
+                details = {"low": round(float(low), 6), "high": round(float(high), 6)}
+            elif name.startswith("w1_"):
+                details = {"unit": self.arrays["reference"].observables[name.removeprefix("w1_")].unit}
+            is_ratio = name in one_each or name in binned
+            result[name] = Metric(
+                value=estimate.value,
+                error=estimate.error,
+                floor=floors[name].value,
+                floor_error=floors[name].error,
+                n=n,
+                target=1.0 if is_ratio else 0.0,
+                two_sided=is_ratio,
+                details=details,
+            )
+        return result
+
+    def views(self, scores: tuple[ScoreView, ...]) -> Views:
+        """Everything the pictures show, from all events."""
+        quantity = self.domain.binning(self.reference)
+        x_label = f"{quantity.label} [{quantity.unit}]" if quantity.unit else quantity.label
+        everything = {"reference": self.reference, **self.generated}
+        return Views(
+            samples=tuple(everything),
+            histograms=histogram_views(self.arrays, self.edges),
+            ratios=tuple(profile_view(self.arrays, name, self.bins, x_label) for name in self.domain.ratios),
+            profiles=tuple(profile_view(self.arrays, name, self.bins, x_label) for name in self.profiled),
+            images={name: self.domain.images(events) for name, events in everything.items()},
+            examples=tuple(self._example(share) for share in (0.2, 0.8)),
+            scores=scores,
+        )
+
+    def _example(self, share: float) -> ExampleView:
+        """Single events of all samples whose condition is nearest to a quantile of the reference's."""
+        quantity = self.domain.binning(self.reference)
+        wanted = float(np.quantile(quantity.values, share))
+        titles, images = {}, {}
+        for name, sample in self.arrays.items():
+            events = self.reference if name == "reference" else self.generated[name]
+            near = np.argmin(np.abs(sample.binning - wanted))
+            titles[name] = f"{sample.binning[near]:.3g} {quantity.unit}".strip()
+            images[name] = self.domain.images(events.select(np.array([near])))
+        label = f"{wanted:.3g} {quantity.unit}".strip()
+        return ExampleView(label=label, titles=titles, images=images)
+
+
+def _sample(events: EventsT, domain: Domain[EventsT]) -> Sample:
+    observables = {o.name: o for o in domain.observables(events)}
+    weights = None if events.weights is None else np.asarray(events.weights, np.float64)
+    return Sample(observables=observables, binning=domain.binning(events).values, weights=weights)
+
+
+def _inputs(offered: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    if settings.trainings == 0:
+        return ()
+    wanted = offered if settings.inputs is None else settings.inputs
+    unknown = [name for name in wanted if name not in offered]
+    if unknown:
+        raise ConfigError("unknown classifier inputs", expected=", ".join(offered), found=", ".join(unknown))
+    return tuple(dict.fromkeys(wanted))
+
+
+def _check_sizes(reference: Events, generated: Mapping[str, Events], noun: str) -> None:
+    if not generated:
+        raise ConfigError(
+            "nothing to compare with the reference", remedy="give at least one generated sample"
+        )
+    if "reference" in generated:
+        raise ConfigError("a generated sample must not be called 'reference'", remedy="name it differently")
+    for name, n, least in (
+        ("reference", len(reference), 2 * MIN_EVENTS),
+        *((name, len(events), MIN_EVENTS) for name, events in generated.items()),
+    ):
+        if n < least:
+            raise DataError(
+                f"too few {noun} for a comparison",
+                where=name,
+                expected=f"at least {least}",
+                found=n,
+                remedy="use more events; the reference is split into two halves",
+            )
+
+
+def _classifier_metrics(
+    inputs: str, result: ClassifierResult, floor: ClassifierResult, n: int
+) -> dict[str, Metric]:
+    """``auc_<inputs>`` and ``jsd_<inputs>``."""
+    metrics = {}
+    for which, target in (("auc", 0.5), ("jsd", 0.0)):
+        value, error, spread = result.summary(which)
+        floor_value, floor_error, _ = floor.summary(which)
+        details: dict[str, JsonValue] = {
+            "spread": spread,
+            "trainings": len(result.auc),
+            "inputs": inputs,
+            "preset": result.preset.name,
+            "standardised": result.preset.standardise,
+            "mirrored": result.mirrored,
+            "n_train_per_class": result.n_train_per_class,
+        }
+        if which == "auc":
+            details["uncalibrated"] = float(np.mean(result.auc_raw))
+        metrics[f"{which}_{inputs}"] = Metric(
+            value=value,
+            error=error,
+            floor=floor_value,
+            floor_error=floor_error,
+            n=n,
+            target=target,
+            details=details,
+        )
+    return metrics

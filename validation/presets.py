@@ -1,0 +1,76 @@
+"""Architectures and training settings of the classifier test, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hepflows.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierPreset:
+    """Architecture and training of the classifier.
+
+    Attributes:
+        name: name stated beside every result.
+        hidden: units of the hidden layers, LeakyReLU between them, no dropout.
+        negative_slope: slope of LeakyReLU for negative arguments.
+        learning_rate: of Adam.
+        batch_size: events per step, both classes together.
+        epochs: passes over the training part; the epoch with the best validation accuracy is kept.
+        trainings: independent trainings (initialisation and split), for mean and spread.
+        standardise: scale every input to mean 0 and deviation 1 of the training part.
+    """
+
+    name: str
+    hidden: tuple[int, ...]
+    negative_slope: float = 0.01
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    trainings: int
+    standardise: bool = False
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        ClassifierPreset(
+            name="quick",
+            hidden=(128, 128),
+            learning_rate=1e-3,
+            batch_size=250,
+            epochs=20,
+            trainings=3,
+            standardise=True,
+        ),
+        ClassifierPreset(
+            name="caloflow",
+            hidden=(512, 512, 512),
+            learning_rate=1e-3,
+            batch_size=1000,
+            epochs=150,
+            trainings=10,
+        ),
+        ClassifierPreset(
+            name="calochallenge",
+            hidden=(2048, 2048, 2048),
+            learning_rate=2e-4,
+            batch_size=1000,
+            epochs=50,
+            trainings=10,
+        ),
+    )
+}
+"""`caloflow`: arXiv 2106.05285; `calochallenge`: arXiv 2410.21611; `quick`: small, for demonstrations."""
+
+
+def preset_named(name: str) -> ClassifierPreset:
+    """The preset of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in PRESETS:
+        raise ConfigError("unknown classifier preset", expected=", ".join(PRESETS), found=name)
+    return PRESETS[name]

@@ -1,0 +1,66 @@
+"""How to compare: the settings of `validation.compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping  # noqa: TC003 - shown by typing.get_type_hints of the dataclass
+from dataclasses import dataclass, field
+
+from hepflows.errors import ConfigError
+from validation.gates import Gate  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
+from validation.presets import ClassifierPreset, preset_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to compare.
+
+    Attributes:
+        preset: classifier preset, a name of `validation.PRESETS` or an own `ClassifierPreset`.
+        trainings: trainings of each classifier, None for the preset's number, 0 for no classifier test.
+        epochs: epochs of each training, None for the preset's number.
+        inputs: input sets of the classifier test, None for all the domain offers.
+        bins: number of histogram bins, None for Rice's rule; published edges stay.
+        condition_bins: number of bins of the condition for profiles.
+        replicas: bootstrap replicas for the errors of distances.
+        gates: limits by metric name or pattern.
+        options: settings of the domain, such as ``{"threshold_mev": 1.0}``.
+        reference_label: what the reference is called in pictures and tables; None for the domain's word.
+        seed: seed of every random choice.
+        device: torch device of the classifier.
+    """
+
+    preset: str | ClassifierPreset = "quick"
+    trainings: int | None = None
+    epochs: int | None = None
+    inputs: tuple[str, ...] | None = None
+    bins: int | None = None
+    condition_bins: int = 5
+    replicas: int = 100
+    gates: Mapping[str, Gate] = field(default_factory=dict)
+    options: Mapping[str, float] = field(default_factory=dict)
+    reference_label: str | None = None
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, low in (
+            ("trainings", 0),
+            ("epochs", 1),
+            ("bins", 2),
+            ("condition_bins", 1),
+            ("replicas", 2),
+        ):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ConfigError("setting too small", where=name, expected=f"{low} or more", found=value)
+        self.classifier()
+
+    def classifier(self) -> ClassifierPreset:
+        """The classifier preset with the overrides of these settings."""
+        preset = preset_named(self.preset) if isinstance(self.preset, str) else self.preset
+        return dataclasses.replace(
+            preset,
+            trainings=preset.trainings if self.trainings is None else max(1, self.trainings),
+            epochs=preset.epochs if self.epochs is None else self.epochs,
+        )

@@ -75,9 +75,7 @@ def read_binning_xml(path: str | os.PathLike[str], *, particle: str | int | None
             )
         z_mm = _floats(attributes, "z_mm", where) if "z_mm" in attributes else None
         if z_mm is not None and len(z_mm) != 2:
-            raise GeometryError(
-                "front and back face expected", where=f"{where}, z_mm", found=attributes["z_mm"]
-            )
+            raise GeometryError("front and back face expected", where=f"{where}, z_mm", found=attributes["z_mm"])
         try:
             layer = Layer(
                 name=attributes.get("name", f"layer_{identifier}"),
@@ -192,13 +190,9 @@ def _choose(bins: list[_Bin], particle: str | int | None, path: Path) -> _Bin:
         or (wanted is not None and entry.attributes.get("pid") == str(wanted))
     ]
     if not matching:
-        raise GeometryError(
-            "no such particle in the binning file", where=path, expected=names, found=particle
-        )
+        raise GeometryError("no such particle in the binning file", where=path, expected=names, found=particle)
     if len(matching) > 1:
-        raise GeometryError(
-            "several particles in the binning file", where=path, found=names, remedy="give particle="
-        )
+        raise GeometryError("several particles in the binning file", where=path, found=names, remedy="give particle=")
     return matching[0]
 
 
@@ -207,9 +201,7 @@ def _floats(attributes: Mapping[str, str], key: str, where: str) -> tuple[float,
     try:
         return tuple(float(value) for value in text.split(","))
     except ValueError:
-        raise GeometryError(
-            "missing or not a list of numbers", where=f"{where}, {key}", found=repr(text)
-        ) from None
+        raise GeometryError("missing or not a list of numbers", where=f"{where}, {key}", found=repr(text)) from None
 
 
 def _numbers(values: tuple[float, ...]) -> str:

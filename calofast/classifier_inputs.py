@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 _TINY_MEV = 1e-8  # keeps the logarithm of an empty layer finite, as in the published classifiers
 
 
-def feature_matrix(
-    showers: Showers, *, inputs: str, caloflow: bool, threshold_mev: float
-) -> NDArray[np.float32]:
+def feature_matrix(showers: Showers, *, inputs: str, caloflow: bool, threshold_mev: float) -> NDArray[np.float32]:
     """Features (N, F) of showers whose threshold is applied: E_inc, then voxels, then layer energies.
+
+    ``low_normed`` of the CaloChallenge has no E_inc: a classifier sees it in the layer energies only.
 
     Args:
         showers: N showers.
@@ -42,7 +42,7 @@ def feature_matrix(
 def _low(
     showers: Showers, e_inc_mev: NDArray[np.float64], *, normed: bool, caloflow: bool
 ) -> list[NDArray[np.float64] | NDArray[np.float32]]:
-    """Columns of ``low`` and ``low_normed``, unscaled further: [E_inc, voxels, layer energies]."""
+    """Columns of ``low`` and ``low_normed`` from E_inc, voxels and layer energies."""
     layers_mev = showers.layer_energies_mev
     voxels = showers.voxels_mev
     if normed:
@@ -53,7 +53,7 @@ def _low(
     if caloflow:  # voxels in 100 GeV, E_inc in 10 GeV
         return [np.log10(e_inc_mev / 1e4), scaled, np.log10(layers_mev / 1e5 + 1e-8) + 2]
     if normed:
-        return [np.log10(e_inc_mev), scaled, np.log10(layers_mev + _TINY_MEV)]
+        return [scaled, np.log10(layers_mev + _TINY_MEV)]
     return [np.log10(e_inc_mev), scaled]
 
 

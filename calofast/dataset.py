@@ -71,9 +71,7 @@ def make_tensors(showers: Showers, config: CaloFlowConfig, device: str) -> Showe
     n = len(showers)
     n_validation = max(1, round(config.data.validation_fraction * n))
     if n - n_validation < _MIN_TRAINING:
-        raise DataError(
-            "too few showers to train on", expected=f"at least {_MIN_TRAINING}", found=n - n_validation
-        )
+        raise DataError("too few showers to train on", expected=f"at least {_MIN_TRAINING}", found=n - n_validation)
     columns = [showers.incident_energy_gev, *(showers.conditions[name] for name in names[1:])]
     conditions = np.stack(columns, axis=1).astype(np.float32)
     order = np.random.default_rng(config.seed).permutation(n)

@@ -88,9 +88,7 @@ def describe_file(path: str | os.PathLike[str], **settings: Unpack[ReadSettings]
     options = ReadOptions(**settings)
     with open_showers(path, options) as file:
         plan = plan_reading(file, options)
-        showers = read_entries(
-            file, plan, plan.entries[: min(_SAMPLE, _SAMPLE_BYTES // (4 * file.geometry.n_voxels))]
-        )
+        showers = read_entries(file, plan, plan.entries[: min(_SAMPLE, _SAMPLE_BYTES // (4 * file.geometry.n_voxels))])
         check_units(file, showers, options)
     energy = plan.energy_gev[plan.entries]
     ratio = showers.e_tot_mev / (1e3 * showers.incident_energy_gev.astype(np.float64))
@@ -98,9 +96,7 @@ def describe_file(path: str | os.PathLike[str], **settings: Unpack[ReadSettings]
     overflow = None if showers.overflow_mev is None else float(showers.overflow_mev.sum(dtype=np.float64))
     units = options.units or {}
     codes, counts = (
-        (np.zeros(0, np.int64),) * 2
-        if file.pdg is None
-        else np.unique(file.pdg[plan.entries], return_counts=True)
+        (np.zeros(0, np.int64),) * 2 if file.pdg is None else np.unique(file.pdg[plan.entries], return_counts=True)
     )
     selected = {name: values[plan.entries] for name, values in file.conditions.items()}
     layers = [showers.voxels_mev[:, part] for part in file.geometry.layer_slices]

@@ -242,9 +242,7 @@ class CaloGenerator:
                     found=column.shape,
                 )
             if not np.isfinite(column).all():
-                raise ConditionError(
-                    "not a finite number", where=f"{name}[{int(np.argmin(np.isfinite(column)))}]"
-                )
+                raise ConditionError("not a finite number", where=f"{name}[{int(np.argmin(np.isfinite(column)))}]")
         return np.stack(columns, axis=1)
 
     def _check_range(self, matrix: NDArray[np.float32], out_of_range: str) -> None:

@@ -156,9 +156,7 @@ class Geometry:
         """
         entry = require_mapping(document, where=where)
         if unknown := sorted(set(entry) - {"name", "particle", "layers"}):
-            raise GeometryError(
-                "unexpected entry", where=f"{where}.{unknown[0]}", expected="name, particle, layers"
-            )
+            raise GeometryError("unexpected entry", where=f"{where}.{unknown[0]}", expected="name, particle, layers")
         name = require_text(entry, "name", where=where)
         particle = None if entry.get("particle") is None else require_text(entry, "particle", where=where)
         layers = entry.get("layers")
@@ -248,9 +246,7 @@ def calochallenge(name: CaloChallengeName) -> Geometry:
         GeometryError: unknown name.
     """
     if name not in _CYLINDERS:
-        raise GeometryError(
-            "unknown CaloChallenge geometry", expected=", ".join(_CYLINDERS), found=repr(name)
-        )
+        raise GeometryError("unknown CaloChallenge geometry", expected=", ".join(_CYLINDERS), found=repr(name))
     return Geometry(
         name=f"calochallenge_{name}",
         layers=tuple(

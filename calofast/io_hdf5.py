@@ -191,9 +191,7 @@ def _shower_file(
             units[choice[0]] = choice[1]
     for name in requested or ():
         if name not in conditions and not any(key.startswith(f"{name}_") for key in conditions):
-            raise DataError(
-                "no such scalar data set", where=f"{path}: {name}", found=", ".join(sorted(shapes))
-            )
+            raise DataError("no such scalar data set", where=f"{path}: {name}", found=", ".join(sorted(shapes)))
     weights = next((content.scalar(name) for name in WEIGHT_NAMES if name in shapes), None)
     particle = attributes.get("pdg") or attributes.get("particle") or geometry.particle
     code = metadata.pdg if metadata else pdg_code(particle)

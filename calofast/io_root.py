@@ -81,11 +81,7 @@ def open_root(
                 found=", ".join(branches[key][:20]) or "no branches",
             )
         source = _Tree(file[key], path, key, metadata)
-        yield (
-            _cells(source, geometry, conditions)
-            if layout == "root-cells"
-            else _hits(source, geometry, conditions)
-        )
+        yield (_cells(source, geometry, conditions) if layout == "root-cells" else _hits(source, geometry, conditions))
 
 
 class _Tree:
@@ -97,9 +93,7 @@ class _Tree:
             self.n = int(tree.num_entries)
             self.names = tuple(map(str, tree.keys()))
         if self.n == 0:
-            raise DataError(
-                "the file holds no showers", where=f"{path}: {key}", remedy="check how it was made"
-            )
+            raise DataError("the file holds no showers", where=f"{path}: {key}", remedy="check how it was made")
 
     def where(self, branch: str) -> str:
         return f"{self.path}: {self.key}/{branch}"
@@ -112,8 +106,7 @@ class _Tree:
                 raise DataError(
                     f"branch {name!r} is missing",
                     where=f"{self.path}: {self.key}",
-                    expected=", ".join(name for name in names if not _CELL.fullmatch(name))
-                    or "cell_0, cell_1 ...",
+                    expected=", ".join(name for name in names if not _CELL.fullmatch(name)) or "cell_0, cell_1 ...",
                     found=", ".join(found) + (f" and {len(self.names) - len(found)} cells" if found else ""),
                 )
 
@@ -138,9 +131,7 @@ class _Tree:
         interpretation = self.tree[name].interpretation
         shape = getattr(interpretation, "inner_shape", None)
         if shape is None or len(shape) != 1:
-            raise DataError(
-                "wrong shape", where=self.where(name), expected="(N, V)", found=self.tree[name].typename
-            )
+            raise DataError("wrong shape", where=self.where(name), expected="(N, V)", found=self.tree[name].typename)
         return int(shape[0])
 
     def is_scalar(self, name: str) -> bool:
@@ -151,17 +142,13 @@ class _Tree:
 def _choose_tree(branches: dict[str, list[str]], wanted: str | None, path: Path) -> str:
     if wanted is not None:
         if wanted not in branches:
-            raise DataError(
-                "no such tree", where=path, expected=", ".join(branches) or "no trees", found=wanted
-            )
+            raise DataError("no such tree", where=path, expected=", ".join(branches) or "no trees", found=wanted)
         return wanted
     candidates = [key for key, names in branches.items() if _detect(names)] or list(branches)
     if not candidates:
         raise DataError("no tree in the file", where=path, expected="a TTree of showers")
     if len(candidates) > 1:
-        raise DataError(
-            "several trees could be meant", where=path, found=", ".join(candidates), remedy="pass tree="
-        )
+        raise DataError("several trees could be meant", where=path, found=", ".join(candidates), remedy="pass tree=")
     return candidates[0]
 
 
@@ -205,14 +192,10 @@ def _cells(source: _Tree, geometry: Geometry | None, conditions: Sequence[str] |
             column = np.asarray(columns[name])
             require_shape(column.shape, target.shape, where=source.where(name))
             with np.errstate(over="ignore"):  # becomes infinite, which is refused with its place
-                target[:] = (
-                    column if column.dtype.kind == "f" else require_numbers(column, where=source.where(name))
-                )
+                target[:] = column if column.dtype.kind == "f" else require_numbers(column, where=source.where(name))
         return cells[:, :n_voxels], cells[:, n_voxels:] if has_overflow else None
 
-    return _shower_file(
-        source, "root-cells", geometry, conditions, has_overflow=has_overflow, read_block=read_block
-    )
+    return _shower_file(source, "root-cells", geometry, conditions, has_overflow=has_overflow, read_block=read_block)
 
 
 def _hits(source: _Tree, geometry: Geometry | None, conditions: Sequence[str] | None) -> ShowerFile:
@@ -254,9 +237,7 @@ def _shower_file(
         if name not in conditions and not any(key.startswith(f"{name}_") for key in conditions):
             raise DataError("no such scalar branch", where=source.where(name), remedy="check conditions=")
     weights = next((source.scalar(name) for name in WEIGHT_NAMES if name in source.names), None)
-    pdg = (
-        None if metadata is None or metadata.pdg is None else np.full(source.n, metadata.pdg, dtype=np.int64)
-    )
+    pdg = None if metadata is None or metadata.pdg is None else np.full(source.n, metadata.pdg, dtype=np.int64)
     if "pdg" in source.names:
         pdg = source.scalar("pdg").astype(np.int64)
     return ShowerFile(

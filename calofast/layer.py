@@ -63,9 +63,7 @@ class Layer:
             _require_unset(self, _REGULAR_FIELDS)
             _check_edges(self.r_edges_mm, where=f"{self.name}.r_edges_mm")
             if self.r_edges_mm[0] < 0:
-                raise GeometryError(
-                    "a radius is negative", where=f"{self.name}.r_edges_mm", found=self.r_edges_mm[0]
-                )
+                raise GeometryError("a radius is negative", where=f"{self.name}.r_edges_mm", found=self.r_edges_mm[0])
             if self.n_alpha < 1:
                 raise GeometryError(
                     "number of angular bins must be positive",
@@ -243,10 +241,6 @@ def _require_unset(layer: Layer, fields: tuple[str, ...]) -> None:
 
 def _check_edges(edges: Sequence[float], *, where: str, exactly: int | None = None) -> None:
     if len(edges) < 2 or (exactly is not None and len(edges) != exactly):
-        raise GeometryError(
-            "wrong number of edges", where=where, expected=exactly or "2 or more", found=len(edges)
-        )
-    if not all(math.isfinite(edge) for edge in edges) or any(
-        high <= low for low, high in itertools.pairwise(edges)
-    ):
+        raise GeometryError("wrong number of edges", where=where, expected=exactly or "2 or more", found=len(edges))
+    if not all(math.isfinite(edge) for edge in edges) or any(high <= low for low, high in itertools.pairwise(edges)):
         raise GeometryError("edges must be finite and rise strictly", where=where, found=list(edges))

@@ -61,9 +61,7 @@ class LayerEnergyModel(nn.Module):
         everywhere = torch.ones(u.shape[1], dtype=torch.bool, device=u.device)
         self.standardisation.fit(u, context, regress=everywhere)
 
-    def to_model_space(
-        self, energies_mev: Tensor, incident_gev: Tensor, context: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def to_model_space(self, energies_mev: Tensor, incident_gev: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Layer energies (N, L) > 0 to y (N, L) and log |dy/dE| (N,), energies in MeV."""
         u, log_det = self._logits(energies_mev, incident_gev)
         y, log_scale = self.standardisation(u, context)
@@ -96,10 +94,10 @@ class LayerEnergyModel(nn.Module):
         tails = energies_mev.flip(1).cumsum(1).flip(1)
         total = tails[:, :1]
         columns = [logit_of_share(total, (limit - total).clamp_min(0.0))]
-        for layer in range(energies_mev.shape[1] - 1):
-            columns.append(
-                logit_of_share(energies_mev[:, layer : layer + 1], tails[:, layer + 1 : layer + 2])
-            )
+        columns += [
+            logit_of_share(energies_mev[:, layer : layer + 1], tails[:, layer + 1 : layer + 2])
+            for layer in range(energies_mev.shape[1] - 1)
+        ]
         logits = torch.cat([column[0] for column in columns], dim=1)
         log_det = torch.cat([column[1] for column in columns], dim=1).sum(1)
         # du/dE: E -> (total, u_1, ...) has determinant prod 1 / tail_i over the layers but the last

@@ -176,9 +176,7 @@ class ShowerDomain:
             values=showers.incident_energy_gev.astype(np.float64),
         )
 
-    def observables(
-        self, showers: Showers, /, *, threshold_mev: float | None = None
-    ) -> tuple[Observable, ...]:
+    def observables(self, showers: Showers, /, *, threshold_mev: float | None = None) -> tuple[Observable, ...]:
         """All observables.
 
         Args:
@@ -206,8 +204,8 @@ class ShowerDomain:
             threshold_mev: overrides the domain's threshold.
 
         Returns:
-            Features (N, F): a function of E_inc, then voxels, then layer energies; ``high``: E_inc,
-            observables.
+            Features (N, F): a function of E_inc (not in the CaloChallenge's ``low_normed``), then voxels,
+            then layer energies; ``high``: E_inc, observables.
         """
         if inputs not in INPUTS:
             raise ConfigError("unknown classifier inputs", expected=", ".join(INPUTS), found=inputs)

@@ -53,15 +53,11 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if self.format is not None and self.format not in get_args(FileFormat):
-            raise DataError(
-                "unknown file format", expected=", ".join(get_args(FileFormat)), found=repr(self.format)
-            )
+            raise DataError("unknown file format", expected=", ".join(get_args(FileFormat)), found=repr(self.format))
         if unknown := sorted(set(self.units or {}) - {"incident_energy", "voxels"}):
             raise DataError("unknown entry in units", expected="incident_energy, voxels", found=unknown[0])
         if not 0.0 <= self.part[0] < self.part[1] <= 1.0:
-            raise DataError(
-                "part must be a rising pair of fractions in [0, 1]", where="part", found=self.part
-            )
+            raise DataError("part must be a rising pair of fractions in [0, 1]", where="part", found=self.part)
         if self.first is not None and self.first < 1:
             raise DataError("number of showers must be positive", where="first", found=self.first)
         if self.energy_range_gev is not None and not self.energy_range_gev[0] <= self.energy_range_gev[1]:
@@ -88,9 +84,7 @@ def plan_reading(file: ShowerFile, options: ReadOptions) -> ReadingPlan:
         DataError: an incident energy in the part is not finite or not positive, or nothing is left.
     """
     units = options.units or {}
-    to_gev = scale_to(
-        "GeV", units.get("incident_energy", file.energy_unit), where=f"{file.path}: incident energy"
-    )
+    to_gev = scale_to("GeV", units.get("incident_energy", file.energy_unit), where=f"{file.path}: incident energy")
     to_mev = scale_to("MeV", units.get("voxels", file.deposit_unit), where=f"{file.path}: voxels")
     n = len(file.incident_energy)
     start, stop = (round(fraction * n) for fraction in options.part)

@@ -56,12 +56,8 @@ def _global(showers: Showers, shapes: ShowerShapes) -> list[Observable]:
             edges=_published(showers.geometry, "e_tot_ratio"),
         ),
         Observable(name="depth", label="energy-weighted depth [layers]", unit="", group=group, values=depth),
-        Observable(
-            name="depth_width", label="width of the depth [layers]", unit="", group=group, values=spread
-        ),
-        Observable(
-            name="sparsity", label="share of lit voxels", unit="", group=group, values=shapes.sparsity
-        ),
+        Observable(name="depth_width", label="width of the depth [layers]", unit="", group=group, values=spread),
+        Observable(name="sparsity", label="share of lit voxels", unit="", group=group, values=shapes.sparsity),
     ]
 
 

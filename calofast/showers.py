@@ -77,9 +77,7 @@ class Showers:
             _check_values(conditions[name], f"conditions[{name!r}]", signed=True)
         object.__setattr__(self, "conditions", conditions)
         if unknown := sorted(set(self.condition_units) - set(conditions)):
-            raise DataError(
-                "a unit is given for an unknown condition", where=f"condition_units[{unknown[0]!r}]"
-            )
+            raise DataError("a unit is given for an unknown condition", where=f"condition_units[{unknown[0]!r}]")
         object.__setattr__(
             self,
             "condition_units",
@@ -162,9 +160,7 @@ class Showers:
             voxels_mev=np.concatenate([part.voxels_mev for part in parts]),
             overflow_mev=np.concatenate(overflow) if overflow else None,
             pdg=head.pdg if all(part.pdg == head.pdg for part in parts) else None,
-            conditions={
-                name: np.concatenate([part.conditions[name] for part in parts]) for name in head.conditions
-            },
+            conditions={name: np.concatenate([part.conditions[name] for part in parts]) for name in head.conditions},
             weights=np.concatenate(weights) if weights else None,
         )
 

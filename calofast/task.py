@@ -78,9 +78,7 @@ class CaloTask:
         from calofast.summary import summary_rows
 
         summary = describe_file(path)
-        return Description(
-            title=f"showers in {summary.path}", rows=summary_rows(summary), warnings=summary.warnings
-        )
+        return Description(title=f"showers in {summary.path}", rows=summary_rows(summary), warnings=summary.warnings)
 
     def train(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,7 +41,7 @@ class CaloFlow:
     """
 
     geometry: Geometry
-    config: CaloFlowConfig = CaloFlowConfig()
+    config: CaloFlowConfig = field(default_factory=CaloFlowConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Run:
     directory: Path | None = None
     resume: bool = False
     device: str = "cpu"
-    reporter: Reporter = SilentReporter()
+    reporter: Reporter = field(default_factory=SilentReporter)
     provenance: Mapping[str, Any] | None = None
 
     def folder(self, name: str) -> Path | None:
@@ -139,9 +139,7 @@ def distill(
     """
     run = run or Run()
     if teacher.kind != "teacher":
-        raise ArtefactError(
-            "only a teacher can be distilled", expected="kind teacher", found=f"kind {teacher.kind}"
-        )
+        raise ArtefactError("only a teacher can be distilled", expected="kind teacher", found=f"kind {teacher.kind}")
     _require_geometry(teacher.geometry, showers)
     settings = student or teacher.config.student or StudentConfig()
     config = teacher.config.model_copy(update={"student": settings})
@@ -160,9 +158,7 @@ def distill(
             settings.loss,
             training=lambda index: guide.prepare_voxels(*data.training_batch(index)),
             validation=lambda: guide.prepare_voxels(*data.validation_batch()),
-            contexts=lambda n: (
-                held_out if n is None else pool[torch.randint(len(pool), (n,), device=pool.device)]
-            ),
+            contexts=lambda n: held_out if n is None else pool[torch.randint(len(pool), (n,), device=pool.device)],
         ),
         len(data.train),
         settings.training,

@@ -144,7 +144,7 @@ def _compiled() -> Callable[..., None]:
     return compiled
 
 
-def _sum_hits(  # noqa: C901, PLR0912, PLR0917 - one loop over hits; numba passes arguments by position
+def _sum_hits(  # noqa: C901, PLR0912 - one loop over hits; numba passes arguments by position
     offsets: NDArray[np.int64],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
@@ -176,9 +176,7 @@ def _sum_hits(  # noqa: C901, PLR0912, PLR0917 - one loop over hits; numba passe
                 first, second = x[hit], y[hit]
             a0, a1 = first_starts[i], first_starts[i + 1] - 1
             b0, b1 = second_starts[i], second_starts[i + 1] - 1
-            inside = (
-                first_edges[a0] <= first <= first_edges[a1] and second_edges[b0] <= second <= second_edges[b1]
-            )
+            inside = first_edges[a0] <= first <= first_edges[a1] and second_edges[b0] <= second <= second_edges[b1]
             if not (in_z[hit] and inside):
                 overflow_sum[i] += energy[hit]
                 continue

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from calofast.config import PreprocessingConfig
 
 _ALWAYS_LIT = 0.999
+_CUT = 0.25  # in units of dark_mean: almost five widths of the default Gaussian away from its centre
 _LEAST_SCALE = 0.3  # in log or logit space; keeps voxels that are nearly constant from dominating
 
 
@@ -38,9 +39,7 @@ class VoxelTransform(nn.Module):
 
     members: Tensor
 
-    def __init__(
-        self, layer_sizes: Sequence[int], context_features: int, config: PreprocessingConfig
-    ) -> None:
+    def __init__(self, layer_sizes: Sequence[int], context_features: int, config: PreprocessingConfig) -> None:
         super().__init__()
         self.config = config
         self.layer_sizes = tuple(layer_sizes)
@@ -84,14 +83,10 @@ class VoxelTransform(nn.Module):
         if self.config.voxels == "log":
             rarely = ~always
             self.standardisation.scale.copy_(
-                torch.where(
-                    rarely, self.standardisation.scale.clamp_min(_LEAST_SCALE), self.standardisation.scale
-                )
+                torch.where(rarely, self.standardisation.scale.clamp_min(_LEAST_SCALE), self.standardisation.scale)
             )
 
-    def forward(
-        self, dequantised_mev: Tensor, energies_mev: Tensor, context: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, dequantised_mev: Tensor, energies_mev: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Dequantised voxels (N, V) in MeV to y (N, V) and log |dy/dv| (N,) at fixed layer energies."""
         u, log_det = self._unscaled(dequantised_mev, energies_mev)
         y, log_scale = self.standardisation(u, context)
@@ -109,18 +104,19 @@ class VoxelTransform(nn.Module):
     def to_showers(self, dequantised_mev: Tensor, energies_mev: Tensor) -> Tensor:
         """Dark voxels to zero and every layer to its energy: (N, V) MeV whose layer sums are `energies_mev`.
 
-        With `log`, values between the dark and the lit population are split half way between threshold and
-        dark_mean; those on the lit side are reflected at the threshold, which no lit voxel of the data is below.
+        With `log`, values between the dark and the lit population are split a quarter of the way from the
+        threshold to dark_mean; those on the lit side are reflected at the threshold, which no lit voxel of the
+        data is below.
         The largest voxel of a layer is always lit, so that the layer's energy has a place to go. A layer energy
         below the threshold is an empty layer.
         """
         if self.config.voxels == "logit":
-            values = dequantised_mev
+            values = dequantised_mev.clamp_min(1e-20)  # a layer of zeros could not be scaled to its energy
         else:
             threshold = self.config.threshold_mev
             u = (dequantised_mev / threshold).log()
             largest = self._spread([part.amax(1, keepdim=True) for part in u.split(self.layer_sizes, dim=1)])
-            lit = (u >= 0.5 * self.config.dark_mean) | (u >= largest)
+            lit = (u >= _CUT * self.config.dark_mean) | (u >= largest)
             values = torch.where(lit, threshold * u.abs().exp(), torch.zeros_like(u))
         target = self.final_energies(energies_mev)
         return values * ((target / (values @ self.members).clamp_min(1e-30)) @ self.members.T)
@@ -129,9 +125,7 @@ class VoxelTransform(nn.Module):
         """Layer energies (N, L) of the showers: Flow I's, zero where a layer is empty."""
         if self.config.voxels == "logit":
             return energies_mev
-        return torch.where(
-            energies_mev >= self.config.threshold_mev, energies_mev, torch.zeros_like(energies_mev)
-        )
+        return torch.where(energies_mev >= self.config.threshold_mev, energies_mev, torch.zeros_like(energies_mev))
 
     def apply_threshold(self, voxels_mev: Tensor, energies_mev: Tensor) -> Tensor:
         """Voxels below the threshold to zero; with `renormalise_after_threshold` the layer sums are restored."""

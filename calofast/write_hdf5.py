@@ -33,9 +33,7 @@ def write_calogan(chunks: Iterable[Showers], path: Path) -> None:
     with _create(path) as append:
         for chunk in chunks:
             arrays = {"energy": (chunk.incident_energy_gev[:, None], "GeV")}
-            for i, (layer, part) in enumerate(
-                zip(chunk.geometry.layers, chunk.geometry.layer_slices, strict=True)
-            ):
+            for i, (layer, part) in enumerate(zip(chunk.geometry.layers, chunk.geometry.layer_slices, strict=True)):
                 arrays[f"layer_{i}"] = (chunk.voxels_mev[:, part].reshape(-1, *layer.shape), "MeV")
             append(chunk, arrays)
 

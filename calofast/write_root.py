@@ -47,9 +47,7 @@ def write_root_cells(chunks: Iterable[Showers], path: Path) -> None:
 
 
 def _branches(chunk: Showers) -> dict[str, Any]:
-    cells = (
-        chunk.voxels_mev if chunk.overflow_mev is None else np.hstack([chunk.voxels_mev, chunk.overflow_mev])
-    )
+    cells = chunk.voxels_mev if chunk.overflow_mev is None else np.hstack([chunk.voxels_mev, chunk.overflow_mev])
     branches: dict[str, Any] = {"cells": cells}
     if cells.shape[1] <= MAX_CELL_BRANCHES:
         branches = {f"cell_{i}": column for i, column in enumerate(np.ascontiguousarray(cells.T))}

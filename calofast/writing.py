@@ -86,9 +86,7 @@ def _layout(head: Showers, path: Path, wanted: str | None) -> WritableFormat:
             return "root-cells"
         if suffix in (".h5", ".hdf5"):
             return "calogan" if regular or head.geometry == calogan() else "calochallenge"
-        raise DataError(
-            "the suffix tells no format", where=path, expected=".h5, .hdf5 or .root", remedy="pass format="
-        )
+        raise DataError("the suffix tells no format", where=path, expected=".h5, .hdf5 or .root", remedy="pass format=")
     for layout in get_args(WritableFormat):
         if layout == wanted:
             if layout == "calogan" and not regular:
@@ -107,8 +105,6 @@ def _checked(chunks: Iterable[Showers], head: Showers) -> Iterator[Showers]:
     for index, chunk in enumerate(chunks):
         require_same_kind(head, chunk, where=f"chunk {index}")
         if chunk.pdg != head.pdg:
-            raise DataError(
-                "chunks of different particles", where=f"chunk {index}", expected=head.pdg, found=chunk.pdg
-            )
+            raise DataError("chunks of different particles", where=f"chunk {index}", expected=head.pdg, found=chunk.pdg)
         if len(chunk):
             yield chunk

@@ -33,9 +33,7 @@ def round_mantissa(values: np.ndarray, bits: int) -> np.ndarray:
 
 def main() -> None:
     """Read, thin out, round, write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the file of 22000 e+ showers")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--force", action="store_true")

@@ -31,9 +31,7 @@ def export(
         Path | None,
         Parameter(help="Instead of exporting, check this file against its manifest and golden file."),
     ] = None,
-    as_json: Annotated[
-        bool, Parameter(name="--json", help="Print the tolerance report as JSON.", negative="")
-    ] = False,
+    as_json: Annotated[bool, Parameter(name="--json", help="Print the tolerance report as JSON.", negative="")] = False,
 ) -> int:
     """Write a trained generator as one self-contained ONNX file, or check one with --verify.
 
@@ -47,9 +45,7 @@ def export(
     """
     if verify is not None:
         if artefact is not None or out is not None:
-            raise ConfigError(
-                "--verify checks a file and exports nothing", remedy="leave ARTEFACT and --out out"
-            )
+            raise ConfigError("--verify checks a file and exports nothing", remedy="leave ARTEFACT and --out out")
         from exporters.verification import verify as check
 
         outcome = check(verify)

@@ -76,9 +76,7 @@ def violations(model: Any, signature: Signature) -> list[str]:
     constants = {tensor.name for tensor in graph.initializer}
     unfolded = [node.op_type for node in graph.node if all(name in constants for name in node.input)]
     if unfolded:
-        found.append(
-            f"nodes that depend on constants only (masks not folded?): {', '.join(sorted(set(unfolded)))}"
-        )
+        found.append(f"nodes that depend on constants only (masks not folded?): {', '.join(sorted(set(unfolded)))}")
     inputs = [(value.name, _shape(onnx, value)) for value in graph.input if value.name not in constants]
     if inputs != [(name, (None, width)) for name, width in signature.inputs]:
         found.append(f"inputs {inputs}, expected {signature.inputs} of float32 with a dynamic batch axis")

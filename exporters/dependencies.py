@@ -51,9 +51,7 @@ def require_runtime() -> ModuleType:
     return runtime
 
 
-def session(
-    model: bytes | str, *, optimise: bool = True, threads: int | None = None, cuda: bool = False
-) -> Any:
+def session(model: bytes | str, *, optimise: bool = True, threads: int | None = None, cuda: bool = False) -> Any:
     """Open an onnxruntime.InferenceSession.
 
     Args:

@@ -54,9 +54,7 @@ def draw_inputs(conditions: Sequence[Condition], noise_dim: int, events: int, *,
     return Inputs(cond=cond, noise=normal_noise(seed, 0, events, noise_dim))
 
 
-def evaluate_torch(
-    module: nn.Module, inputs: Inputs, *, double: bool, batch: int = _CHUNK
-) -> NDArray[np.float64]:
+def evaluate_torch(module: nn.Module, inputs: Inputs, *, double: bool, batch: int = _CHUNK) -> NDArray[np.float64]:
     """Output (N, D) of a torch module in float32 or float64, as float64."""
     dtype = torch.float64 if double else torch.float32
     module = copy.deepcopy(module).to(dtype)
@@ -71,9 +69,7 @@ def evaluate_torch(
     return torch.cat(parts).numpy()
 
 
-def evaluate_runtime(
-    model: bytes, inputs: Inputs, *, optimise: bool, batch: int = _CHUNK
-) -> NDArray[np.float64]:
+def evaluate_runtime(model: bytes, inputs: Inputs, *, optimise: bool, batch: int = _CHUNK) -> NDArray[np.float64]:
     """Output (N, D) of an ONNX file in ONNX Runtime, as float64."""
     runtime = session(model, optimise=optimise)
     parts = [

@@ -64,9 +64,7 @@ class ExportedGenerator:
         columns = self._columns(incident_energy_gev, conditions or {})
         stacked = np.stack(list(columns.values()), axis=1)
         if out_of_range == "warn" and self._outside(stacked):
-            warnings.warn(
-                "conditions outside the valid range of the exported file were clamped to it", stacklevel=2
-            )
+            warnings.warn("conditions outside the valid range of the exported file were clamped to it", stacklevel=2)
         x = self.runtime.sample(
             stacked,
             seed=seed,
@@ -106,9 +104,7 @@ class ExportedGenerator:
         return bool(((cond < low) | (cond > high)).any())
 
 
-def _showers(
-    x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any]
-) -> Any:
+def _showers(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any]) -> Any:
     from calofast.geometry import Geometry
     from calofast.showers import Showers
 

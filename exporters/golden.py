@@ -75,9 +75,7 @@ def read_golden(path: str | os.PathLike[str]) -> Golden:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ArtefactError(
-            "golden file cannot be read", where=path, found=error.strerror, remedy=remedy
-        ) from error
+        raise ArtefactError("golden file cannot be read", where=path, found=error.strerror, remedy=remedy) from error
     if data[: len(MAGIC)] != MAGIC or len(data) < _HEADER:
         raise ArtefactError(
             "not a golden file of this version",

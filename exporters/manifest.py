@@ -79,9 +79,7 @@ def from_properties(properties: Mapping[str, str], *, where: object) -> dict[str
             try:
                 found[key.removeprefix(NAMESPACE)] = json.loads(text)
             except json.JSONDecodeError as error:
-                raise ArtefactError(
-                    "metadata are damaged", where=f"{where}: {key}", found=str(error)
-                ) from error
+                raise ArtefactError("metadata are damaged", where=f"{where}: {key}", found=str(error)) from error
     missing = sorted({*GENERATOR_KEYS, *EXPORT_KEYS} - set(found))
     if missing:
         raise ArtefactError(
@@ -124,9 +122,7 @@ class Names:
         )
 
 
-def write_manifest(
-    path: Path, names: Names, model: Path, golden: Path, metadata: Mapping[str, object]
-) -> None:
+def write_manifest(path: Path, names: Names, model: Path, golden: Path, metadata: Mapping[str, object]) -> None:
     """Write the manifest of the files that now lie at `model` and `golden` and will bear `names`."""
     document = {
         "schema": SCHEMA,
@@ -150,18 +146,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ArtefactError("the manifest is missing", where=path, remedy=remedy) from error
     except (OSError, ValueError) as error:
-        raise ArtefactError(
-            "the manifest cannot be read", where=path, found=str(error), remedy=remedy
-        ) from error
+        raise ArtefactError("the manifest cannot be read", where=path, found=str(error), remedy=remedy) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise ArtefactError("unknown manifest", where=path, expected=SCHEMA, found=schema, remedy=remedy)
     try:
         _ = document["model"]["sha256"], document["golden"]["sha256"], document["metadata"]
     except (KeyError, TypeError) as error:
-        raise ArtefactError(
-            "the manifest is incomplete", where=path, found=f"no {error}", remedy=remedy
-        ) from error
+        raise ArtefactError("the manifest is incomplete", where=path, found=f"no {error}", remedy=remedy) from error
     return dict(document)
 
 

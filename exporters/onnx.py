@@ -151,9 +151,7 @@ def to_onnx(
 def _checked_names(path: str | os.PathLike[str], *, force: bool) -> Names:
     names = Names.of(path)
     if names.model.suffix != ".onnx":
-        raise OutputError(
-            "an exported file has the suffix .onnx", where=names.model, remedy="name it NAME.onnx"
-        )
+        raise OutputError("an exported file has the suffix .onnx", where=names.model, remedy="name it NAME.onnx")
     for file in (names.model, names.manifest, names.golden):
         check_output(file, force=force)
     if names.card.exists() and not force:
@@ -166,9 +164,7 @@ def _checked_names(path: str | os.PathLike[str], *, force: bool) -> Names:
 
 
 def _described(generator: Exportable) -> Mapping[str, object]:
-    missing = [
-        name for name in ("sampling_module", "export_metadata", "noise_dim") if not hasattr(generator, name)
-    ]
+    missing = [name for name in ("sampling_module", "export_metadata", "noise_dim") if not hasattr(generator, name)]
     if missing:
         raise ConfigError(
             "this generator cannot be exported",
@@ -200,9 +196,7 @@ def _threshold(described: Mapping[str, object]) -> float:
     return float(threshold)
 
 
-def _signature(
-    module: torch.nn.Module, conditions: Sequence[Condition], noise_dim: int
-) -> tuple[Signature, Inputs]:
+def _signature(module: torch.nn.Module, conditions: Sequence[Condition], noise_dim: int) -> tuple[Signature, Inputs]:
     """The graph's signature, its output width found by one evaluation, and the inputs used for it."""
     example = draw_inputs(conditions, noise_dim, 3, seed=1)
     width = evaluate_torch(module, example, double=False).shape[1]
@@ -217,9 +211,7 @@ def _export_entries(
     described: Mapping[str, object],
 ) -> dict[str, object]:
     """The exporter's part of the metadata."""
-    stated = {
-        key: value if isinstance(value := described.get(key), dict) else {} for key in ("output", "noise")
-    }
+    stated = {key: value if isinstance(value := described.get(key), dict) else {} for key in ("output", "noise")}
     output, noise = stated["output"], stated["noise"]
     meaning = {
         "cond": "conditions in physical units: " + ", ".join(condition.name for condition in conditions),

@@ -145,9 +145,7 @@ def compare(
     )
 
 
-def bound_on(
-    final: nn.Module, inputs: Inputs, expected: NDArray[np.float64], overall: Quantiles
-) -> Quantiles:
+def bound_on(final: nn.Module, inputs: Inputs, expected: NDArray[np.float64], overall: Quantiles) -> Quantiles:
     """The bound for a few events after the threshold.
 
     Their own energies may lie above those of all events, so that median and 99.9 % follow torch's differences
@@ -161,16 +159,13 @@ def bound_on(
     )
 
 
-def check_final(
-    final_onnx: bytes, inputs: Inputs, expected: NDArray[np.float64], bound: Quantiles
-) -> tuple[str, ...]:
+def check_final(final_onnx: bytes, inputs: Inputs, expected: NDArray[np.float64], bound: Quantiles) -> tuple[str, ...]:
     """What the whole sampler, threshold included, does outside the bound, in words; flips left out."""
     failures: list[str] = []
     for name, optimise in (("on", True), ("off", False)):
         found = agreement(evaluate_runtime(final_onnx, inputs, optimise=optimise), expected)
         failures += [
-            f"after the threshold, optimisation {name}: {words}"
-            for words in found.differences.exceeding(bound)
+            f"after the threshold, optimisation {name}: {words}" for words in found.differences.exceeding(bound)
         ]
     return tuple(failures)
 

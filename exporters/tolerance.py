@@ -32,9 +32,7 @@ class Quantiles:
     @classmethod
     def from_dict(cls, entries: Mapping[str, float]) -> Quantiles:
         """Inverse of `to_dict`."""
-        return cls(
-            median=float(entries["median"]), p999=float(entries["p999"]), maximum=float(entries["maximum"])
-        )
+        return cls(median=float(entries["median"]), p999=float(entries["p999"]), maximum=float(entries["maximum"]))
 
     def to_dict(self) -> dict[str, float]:
         """JSON form."""

@@ -53,8 +53,7 @@ class Verification:
             "events": self.events,
             "bound": self.bound.to_dict(),
             "runs": {
-                name: {**run.differences.to_dict(), "threshold_flips": run.flips}
-                for name, run in self.runs.items()
+                name: {**run.differences.to_dict(), "threshold_flips": run.flips} for name, run in self.runs.items()
             },
             "passed": self.passed,
             "failures": list(self.failures),

@@ -154,9 +154,7 @@ def _read_tensors(path: Path, record: WeightsRecord) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_index(
-    expected: Mapping[str, object], found: Mapping[str, object], *, where: object, remedy: str
-) -> None:
+def _check_index(expected: Mapping[str, object], found: Mapping[str, object], *, where: object, remedy: str) -> None:
     missing = sorted(expected.keys() - found.keys())
     surplus = sorted(found.keys() - expected.keys())
     differing = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])

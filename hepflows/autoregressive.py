@@ -36,9 +36,7 @@ class _AutoregressiveSpline(nn.Module):
     ) -> None:
         super().__init__()
         self.spline = spline
-        self.made = MADE(
-            features, context_features, hidden, spline.n_parameters, degrees=degrees, dropout=dropout
-        )
+        self.made = MADE(features, context_features, hidden, spline.n_parameters, degrees=degrees, dropout=dropout)
 
 
 class MaskedAutoregressive(_AutoregressiveSpline):

@@ -30,9 +30,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 
-_USERS_OS_ERRORS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
-)
+_USERS_OS_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,9 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         debug = True
     console = Console(stderr=True)
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_args, **_kwargs: _say(
-            console, "warning", str(message), "yellow"
-        )
+        warnings.showwarning = lambda message, *_args, **_kwargs: _say(console, "warning", str(message), "yellow")
         for problem in generic_names.overwritten_packages():
             _say(console, "warning", str(problem), "yellow")
         return _run(tokens, console, debug=debug)

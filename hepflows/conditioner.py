@@ -21,9 +21,7 @@ class ResidualMLP(nn.Module):
         super().__init__()
         self.entry = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
-            )
+            nn.Sequential(nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width))
             for _ in range(blocks)
         )
         self.exit = nn.Linear(width, outputs)

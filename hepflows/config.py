@@ -93,9 +93,7 @@ def config_from_dict(
     try:
         model: type[StrictConfig] = registry.task(data["task"]).config_type
     except ConfigError as error:
-        raise ConfigError(
-            error.what, where=f"{where}: task", expected=error.expected, remedy=error.remedy
-        ) from error
+        raise ConfigError(error.what, where=f"{where}: task", expected=error.expected, remedy=error.remedy) from error
     return build(model, data, where=where, overridden=[_split(override)[0] for override in overrides])
 
 
@@ -181,9 +179,7 @@ def _from_override(detail: ErrorDetails, paths: Iterable[tuple[str, ...]]) -> bo
     location = tuple(str(step) for step in detail["loc"])
     # a table that an override put where a value belongs is blamed on the override, too
     made_table = isinstance(detail["input"], dict) and not detail["type"].endswith("_error")
-    return any(
-        location[: len(path)] == path or (made_table and path[: len(location)] == location) for path in paths
-    )
+    return any(location[: len(path)] == path or (made_table and path[: len(location)] == location) for path in paths)
 
 
 def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:

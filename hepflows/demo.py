@@ -211,9 +211,7 @@ def print_table(summary: Mapping[str, Any], *, title: str, console: Console) -> 
     from rich.table import Table
 
     samples: Mapping[str, Mapping[str, Mapping[str, Any]]] = summary["samples"]
-    table = Table(
-        title=title, caption=f"{summary['n_reference']} reference events; value ± statistical error"
-    )
+    table = Table(title=title, caption=f"{summary['n_reference']} reference events; value ± statistical error")
     for column in ("metric", "Geant4 floor", *samples):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for metric in TABLE_METRICS:

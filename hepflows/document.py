@@ -108,9 +108,7 @@ def read_document(directory: str | os.PathLike[str]) -> GeneratorDocument:
             f"{DOCUMENT_NAME} is missing",
             where=directory,
             found=f"artefacts inside it: {inside}" if inside else None,
-            remedy=f"name one of them, {directory / inside.split(', ')[0]} for example"
-            if inside
-            else RESTORE,
+            remedy=f"name one of them, {directory / inside.split(', ')[0]} for example" if inside else RESTORE,
         )
     if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise ArtefactError(
@@ -158,9 +156,7 @@ def _parse(path: Path) -> GeneratorDocument:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(step) for step in first["loc"])
-        raise ArtefactError(
-            "entry is wrong", where=f"{path}: {place}", found=first["msg"], remedy=RESTORE
-        ) from error
+        raise ArtefactError("entry is wrong", where=f"{path}: {place}", found=first["msg"], remedy=RESTORE) from error
     if document.document_sha256 != document_hash(content):
         raise ArtefactError(
             "the document was edited after it was written",

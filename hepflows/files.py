@@ -23,9 +23,7 @@ def require_file(path: str | os.PathLike[str], what: str = "input file") -> Path
     """Return `path` if it is a readable regular file, else raise `DataError` saying what it is."""
     path = Path(path)
     if path.is_dir():
-        raise DataError(
-            f"{what} is a directory", where=path, expected="a file", remedy="name a file inside it"
-        )
+        raise DataError(f"{what} is a directory", where=path, expected="a file", remedy="name a file inside it")
     if not path.exists():
         raise DataError(f"{what} does not exist", where=path, remedy="check the path")
     if not path.is_file() or not os.access(path, os.R_OK):
@@ -45,9 +43,7 @@ def check_output(path: str | os.PathLike[str], *, force: bool) -> Path:
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OutputError(
-            "output cannot be written here", where=path, found=f"{parent} is not a writable directory"
-        )
+        raise OutputError("output cannot be written here", where=path, found=f"{parent} is not a writable directory")
     return path
 
 

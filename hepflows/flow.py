@@ -47,9 +47,7 @@ class ConditionalNormal(nn.Module):
 
     def __init__(self, features: int, context_features: int, *, width: int = 64) -> None:
         super().__init__()
-        self.network = nn.Sequential(
-            nn.Linear(context_features, width), nn.ReLU(), nn.Linear(width, 2 * features)
-        )
+        self.network = nn.Sequential(nn.Linear(context_features, width), nn.ReLU(), nn.Linear(width, 2 * features))
         nn.init.zeros_(self.network[2].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.network[2].bias)  # type: ignore[arg-type]
 

@@ -14,6 +14,8 @@ import torch
 
 from hepflows import spline_kernels as kernels
 from hepflows.plain import is_plain
+from hepflows.spline_gradients import backward
+from hepflows.spline_kernels import forward
 from hepflows.splines import identity_slope, portable_rational_quadratic
 from hepflows.threads import in_parts
 
@@ -42,7 +44,7 @@ def fused_rational_quadratic(
         y and log |dy/dx|, both of shape (...).
     """
     if torch.is_grad_enabled() and (x.requires_grad or parameters.requires_grad):
-        y, log_derivative = _FusedSpline.apply(x, parameters, settings, inverse)
+        y, log_derivative = _FusedSpline.apply(x, parameters, settings, inverse)  # type: ignore[no-untyped-call]
         return y, log_derivative
     return _forward(x, parameters, settings, inverse)
 
@@ -63,21 +65,19 @@ class _FusedSpline(torch.autograd.Function):
             with torch.enable_grad():
                 outputs = portable_rational_quadratic(x, parameters, ctx.settings, inverse=ctx.inverse)
             wanted = [t for t, needed in zip((x, parameters), ctx.needs_input_grad, strict=False) if needed]
-            found = iter(
-                torch.autograd.grad(outputs, wanted, (grad_y, grad_log), create_graph=torch.is_grad_enabled())
-            )
+            found = iter(torch.autograd.grad(outputs, wanted, (grad_y, grad_log), create_graph=torch.is_grad_enabled()))
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None
         grad_x = torch.empty(x.shape, dtype=x.dtype)
         grad_parameters = torch.empty(parameters.shape, dtype=x.dtype)
         arrays = [_flat(t) for t in (x, parameters, grad_y, grad_log, grad_x, grad_parameters)]
-        _run(kernels.backward, arrays, ctx.settings, ctx.inverse)
+        _run(backward, arrays, ctx.settings, ctx.inverse)
         return grad_x, grad_parameters, None, None
 
 
 def _forward(x: Tensor, parameters: Tensor, settings: SplineSettings, inverse: bool) -> tuple[Tensor, Tensor]:
     y = torch.empty(x.shape, dtype=x.dtype)
     log_derivative = torch.empty(x.shape, dtype=x.dtype)
-    _run(kernels.forward, [_flat(t) for t in (x, parameters, y, log_derivative)], settings, inverse)
+    _run(forward, [_flat(t) for t in (x, parameters, y, log_derivative)], settings, inverse)
     return y, log_derivative
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
+from hepflows.plain import is_plain
 from hepflows.splines import SplineSettings, rational_quadratic
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def solve(
 ) -> tuple[Tensor, Tensor]:
     """Find v with v_d = spline(y_d; made(v_<d)), every unit once.
 
+    On the CPU and without gradients this is `incremental_numba.solve`, else `solve_with_torch`.
+
     Args:
         made: network in evaluation mode (dropout is not applied).
         y: shape (N, D).
@@ -55,6 +58,41 @@ def solve(
     Returns:
         v of shape (N, D) and the summed log |dv/dy| of shape (N,).
     """
+    if not _use_numba(made, y, context):
+        return solve_with_torch(made, y, context, spline, inverse=inverse)
+    from hepflows.incremental_numba import solve as solve_with_numba
+
+    return solve_with_numba(made, y, context, spline, inverse=inverse)
+
+
+def transform(
+    made: MADE, y: Tensor, context: Tensor | None, spline: SplineSettings, *, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """v_d = spline(y_d; made(y_<d)), the direction in which all inputs are known.
+
+    On the CPU and without gradients through the same packed kernels as `solve`: a sample's result does not depend on
+    the batch. Arguments and results as in `solve`.
+    """
+    dropout = made.training and made.dropout.p > 0
+    if dropout or not _use_numba(made, y, context):
+        v, log_det = rational_quadratic(y, made(y, context), spline, inverse=inverse)
+        return v, log_det.sum(-1)
+    from hepflows.incremental_numba import transform as transform_with_numba
+
+    return transform_with_numba(made, y, context, spline, inverse=inverse)
+
+
+def _use_numba(made: MADE, y: Tensor, context: Tensor | None) -> bool:
+    """Whether no gradient is wanted and all tensors are ordinary CPU memory."""
+    tensors = [y, *made.parameters()] if context is None else [y, context, *made.parameters()]
+    differentiable = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return not differentiable and is_plain(*tensors)
+
+
+def solve_with_torch(
+    made: MADE, y: Tensor, context: Tensor | None, spline: SplineSettings, *, inverse: bool
+) -> tuple[Tensor, Tensor]:
+    """`solve` in torch operators, for gradients and GPUs. Arguments and results as there."""
     features, count = made.features, y.shape[0]
     panels = _panels(made)
     output_weight, output_bias = _output(made)
@@ -88,7 +126,8 @@ def solve(
 
 def _with_rows(matrix: Tensor, start: int, rows: Tensor) -> Tensor:
     """Write rows in place where no gradient is recorded, else into a copy."""
-    if rows.requires_grad or torch.jit.is_tracing():  # a graph has no writing in place
+    # a graph has no writing in place
+    if rows.requires_grad or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return torch.cat([matrix[:start], rows, matrix[start + rows.shape[0] :]])
     matrix[start : start + rows.shape[0]] = rows
     return matrix
@@ -98,7 +137,7 @@ def _panels(made: MADE) -> list[_Panel]:
     """Hidden layers with units sorted by degree; row_stop is indexed by degree 0 ... D - 1."""
     panels: list[_Panel] = []
     previous: Tensor | None = None
-    for layer, degrees in zip(made.hidden, made.unit_degrees, strict=True):
+    for layer, degrees in zip(made.layers, made.unit_degrees, strict=True):
         order = torch.argsort(degrees, stable=True)
         weight = layer.masked_weight()[order]
         if previous is not None:

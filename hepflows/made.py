@@ -106,6 +106,11 @@ class MADE(nn.Module):
         nn.init.uniform_(self.output.weight, -1e-2, 1e-2)
         nn.init.zeros_(self.output.bias)
 
+    @property
+    def layers(self) -> list[MaskedLinear]:
+        """The hidden layers."""
+        return [layer for layer in self.hidden if isinstance(layer, MaskedLinear)]
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Shape (N, D) and (N, C) to (N, D, multiplier)."""
         h = self.hidden[0](x)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,13 +16,12 @@ if TYPE_CHECKING:
 
     from hepflows.made import MADE
 
-_BLOCK_ROWS = 192
+_BLOCK_ROWS = 144
 """Output rows of a block of dimensions: enough for the matrix product, few enough for the cache."""
 
 
-@dataclass(frozen=True)
-class Packed:
-    """A masked network with the units of each hidden layer in ascending order of degree.
+class Packed(NamedTuple):
+    """A masked network with the units of each hidden layer in ascending order of degree (numba knows named tuples).
 
     Attributes:
         hidden: weights of the hidden layers, flat, one after the other.
@@ -32,7 +30,9 @@ class Packed:
         bias: biases of all hidden units.
         stops: shape (L, D + 1): number of units of degree <= m.
         context: shape (H_0, C), C = 0 for none.
-        output: shape (D P, H).
+        output: weights of the last layer, flat: for each block of dimensions its P * block rows, without the columns
+            that none of them reaches.
+        panels: shape (number of blocks, 2): where a block's rows start and how long they are.
         output_bias: shape (D P,).
         block: dimensions of a block.
     """
@@ -43,6 +43,7 @@ class Packed:
     stops: NDArray[np.int64]
     context: NDArray[Any]
     output: NDArray[Any]
+    panels: NDArray[np.int64]
     output_bias: NDArray[Any]
     block: int
 
@@ -64,7 +65,7 @@ def _fingerprint(parameter: Tensor) -> Hashable:
     """Memory, version and some values of a tensor: the version alone misses changes through ``.data``."""
     flat = parameter.detach().reshape(-1)
     some = flat[:: max(1, flat.numel() // 64)].numpy().tobytes()
-    version = None if parameter.is_inference() else parameter._version
+    version = None if parameter.is_inference() else parameter._version  # noqa: SLF001 - documented by torch, public nowhere
     return parameter.data_ptr(), version, parameter.dtype, parameter.shape, some
 
 
@@ -73,7 +74,7 @@ def _pack(made: MADE) -> Packed:
     weights, biases, layers, stops = [], [], [], []
     inputs: Tensor | None = None
     weight_at = unit_at = 0
-    for layer, degrees, order in zip(made.hidden, made.unit_degrees, orders, strict=True):
+    for layer, degrees, order in zip(made.layers, made.unit_degrees, orders, strict=True):
         weight = layer.weight.detach()[order]
         if inputs is not None:
             weight = weight[:, inputs]
@@ -84,6 +85,8 @@ def _pack(made: MADE) -> Packed:
         weight_at += weight.numel()
         unit_at += len(order)
         inputs = order
+    block = max(1, _BLOCK_ROWS // made.multiplier)
+    output, panels = _panels(made.output.weight.detach()[:, orders[-1]], stops[-1], made, block)
     bias = torch.cat(biases)
     context = bias.new_zeros(len(orders[0]), 0) if made.context is None else made.context.weight.detach()[orders[0]]
     return Packed(
@@ -92,7 +95,20 @@ def _pack(made: MADE) -> Packed:
         bias=bias.numpy(),
         stops=torch.stack(stops).numpy().astype(np.int64),
         context=context.contiguous().numpy(),
-        output=made.output.weight.detach()[:, orders[-1]].contiguous().numpy(),
+        output=output,
+        panels=panels,
         output_bias=made.output.bias.detach().clone().numpy(),
-        block=max(1, _BLOCK_ROWS // made.multiplier),
+        block=block,
     )
+
+
+def _panels(weight: Tensor, stops: Tensor, made: MADE, block: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Rows of each block of dimensions, cut behind the last column that they reach."""
+    parts, panels, at = [], [], 0
+    for start in range(0, made.features, block):
+        stop = min(start + block, made.features)
+        reach = int(stops[stop - 1])
+        parts.append(weight[start * made.multiplier : stop * made.multiplier, :reach].reshape(-1))
+        panels.append([at, reach])
+        at += parts[-1].numel()
+    return torch.cat(parts).numpy(), np.array(panels, dtype=np.int64)

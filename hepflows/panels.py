@@ -8,6 +8,7 @@ the staircase, is set to zero in a copy. This holds for any mask; it saves where
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,7 +45,7 @@ def panels_of(mask: Tensor) -> tuple[Panel, ...]:
     stops = [rows * i // count for i in range(count + 1)]
     return tuple(
         Panel(start, stop, int(full[start:stop].min()), int(reach[start:stop].max()))
-        for start, stop in zip(stops, stops[1:], strict=False)
+        for start, stop in pairwise(stops)
         if stop > start
     )
 
@@ -62,9 +63,7 @@ def masked_linear(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, panels:
 
 class _PanelLinear(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override] # torch's signature is open
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, panels: tuple[Panel, ...]
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, panels: tuple[Panel, ...]) -> Tensor:
         out = x.new_empty(x.shape[0], weight.shape[0])
         copies = [_masked_part(weight, mask, panel) for panel in panels]
         for panel, part in zip(panels, copies, strict=True):

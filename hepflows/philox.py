@@ -71,9 +71,7 @@ def philox4x32(counter: NDArray[np.uint32], key: tuple[int, int]) -> NDArray[np.
 def random_words(seed: int, first_event: int, n: int, dim: int, *, stream: int = 0) -> NDArray[np.uint32]:
     """Shape (n, dim) random 32-bit words of events first_event ... first_event + n - 1."""
     if not 0 <= seed < 2**64:
-        raise ConditionError(
-            "the seed must be an integer of 64 bits", expected="0 <= seed < 2**64", found=seed
-        )
+        raise ConditionError("the seed must be an integer of 64 bits", expected="0 <= seed < 2**64", found=seed)
     if first_event < 0:
         raise ConditionError("the first event's index is negative", expected=">= 0", found=first_event)
     blocks = -(-dim // 4)
@@ -125,9 +123,7 @@ def normal_quantile(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def _ratio(
-    r: NDArray[np.float64], coefficients: tuple[tuple[float, ...], tuple[float, ...]]
-) -> NDArray[np.float64]:
+def _ratio(r: NDArray[np.float64], coefficients: tuple[tuple[float, ...], tuple[float, ...]]) -> NDArray[np.float64]:
     numerator = np.full_like(r, coefficients[0][-1])
     denominator = np.full_like(r, coefficients[1][-1])
     for a, b in zip(coefficients[0][-2::-1], coefficients[1][-2::-1], strict=True):

@@ -15,9 +15,10 @@ def is_plain(*tensors: torch.Tensor) -> bool:
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
-    if torch._C._are_functorch_transforms_active() or torch.is_autocast_enabled("cpu"):
+    inside = torch._C  # noqa: SLF001 - torch has no public question for these
+    if inside._are_functorch_transforms_active() or torch.is_autocast_enabled("cpu"):  # noqa: SLF001
         return False
-    legacy_batched = torch._C._functorch.is_legacy_batchedtensor  # type: ignore[attr-defined]
+    legacy_batched = inside._functorch.is_legacy_batchedtensor  # noqa: SLF001
     dtype = tensors[0].dtype
     return dtype in _DTYPES and all(
         type(tensor) in (torch.Tensor, torch.nn.Parameter)

@@ -109,9 +109,7 @@ def plugin(group: str, name: str) -> Plugin:
     raise ConfigError(
         f"no {kind} is called {name!r}{did_you_mean(name, there)}",
         expected=f"one of {', '.join(there)}" if there else f"an installed package that brings a {kind}",
-        remedy=None
-        if there
-        else "install hepflows (`pip install hepflows`, or `pip install -e .` in its repository)",
+        remedy=None if there else "install hepflows (`pip install hepflows`, or `pip install -e .` in its repository)",
     )
 
 
@@ -132,9 +130,7 @@ def task(name: str) -> AnyTask:
     found = plugin("hepflows.tasks", name)
     loaded = found.load()
     # isinstance() would evaluate the properties, and so import what they need
-    absent = [
-        m for m in vars(Task) if not m.startswith("_") and getattr_static(loaded, m, _ABSENT) is _ABSENT
-    ]
+    absent = [m for m in vars(Task) if not m.startswith("_") and getattr_static(loaded, m, _ABSENT) is _ABSENT]
     if absent or loaded.name != name:
         raise PluginError(
             f"plug-in {name!r} is not a task of this name",
@@ -177,9 +173,7 @@ def task_for_file(path: str | os.PathLike[str]) -> AnyTask:
         where=file,
         expected=f"a data file of one of the installed tasks ({names})",
         found=", ".join(takers) or "no data set or tree that one of them knows",
-        remedy="name the task with --task"
-        if takers
-        else "check that this is the data file and that it is complete",
+        remedy="name the task with --task" if takers else "check that this is the data file and that it is complete",
     )
 
 

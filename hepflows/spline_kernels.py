@@ -49,7 +49,7 @@ def _softmax(shares: Any, bins: Any, state: Any, scale: int) -> None:
         top = shares[t]
         for k in range(1, len(bins)):
             raw = shares[k * TILE + t]
-            top = raw if raw > top else top
+            top = raw if raw > top else top  # noqa: FURB136 - max() would not vectorise
         for k in range(len(bins)):
             shares[k * TILE + t] -= top
     for i in range(len(bins) * TILE):
@@ -128,13 +128,14 @@ def _softplus(x: Any, zero: Any) -> Any:
 
 
 @inline
-def _clip(x: Any, low: Any, high: Any) -> Any:
+def clip(x: Any, low: Any, high: Any) -> Any:
+    """Limit x; NaN stays NaN."""
     x = max(x, low)
     return min(x, high)
 
 
 @inline
-def _bin(state: Any, t: int, c: Any) -> Any:
+def bin_of(state: Any, t: int, c: Any) -> Any:
     """Width, left, height, bottom, d0, d1 and the limited argument of element t."""
     zero = state.dtype.type(0)
     number = state[BIN + t]
@@ -144,11 +145,11 @@ def _bin(state: Any, t: int, c: Any) -> Any:
     bottom = state[BELOW_H + t] * c[FREE_H] + (number * c[MIN_H] - c[BOUND])
     d0 = c[MIN_D] + _softplus(state[RAW_0 + t] + c[OFFSET], zero)
     d1 = c[MIN_D] + _softplus(state[RAW_1 + t] + c[OFFSET], zero)
-    return width, left, height, bottom, d0, d1, _clip(state[X + t], -c[BOUND], c[BOUND])
+    return width, left, height, bottom, d0, d1, clip(state[X + t], -c[BOUND], c[BOUND])
 
 
 @inline
-def _theta(state: Any, above: Any, height: Any, delta: Any, d0: Any, kappa: Any) -> Any:
+def theta_of(state: Any, above: Any, height: Any, delta: Any, d0: Any, kappa: Any) -> Any:
     """Position in the bin of the value `above` the bin's bottom: root of the quadratic, in its stable form."""
     real = state.dtype.type
     two, four, tiny = real(2), real(4), real(1e-30)
@@ -167,10 +168,10 @@ def evaluate(state: Any, c: Any, inverse: bool) -> None:
     zero, one, two = real(0), real(1), real(2)
     if inverse:
         for t in range(TILE):
-            width, left, height, bottom, d0, d1, x = _bin(state, t, c)
+            width, left, height, bottom, d0, d1, x = bin_of(state, t, c)
             delta = height / width
             kappa = d0 + d1 - two * delta
-            theta = _clip(_theta(state, x - bottom, height, delta, d0, kappa), zero, one)
+            theta = clip(theta_of(state, x - bottom, height, delta, d0, kappa), zero, one)
             rest = one - theta
             denominator = delta + kappa * theta * rest
             numerator = d1 * theta * theta + two * delta * theta * rest + d0 * rest * rest
@@ -180,10 +181,10 @@ def evaluate(state: Any, c: Any, inverse: bool) -> None:
             state[LOG + t] = log if inside else zero
     else:
         for t in range(TILE):
-            width, left, height, bottom, d0, d1, x = _bin(state, t, c)
+            width, left, height, bottom, d0, d1, x = bin_of(state, t, c)
             delta = height / width
             kappa = d0 + d1 - two * delta
-            theta = _clip((x - left) / width, zero, one)
+            theta = clip((x - left) / width, zero, one)
             rest = one - theta
             denominator = delta + kappa * theta * rest
             y = bottom + height * theta * (delta * theta + d0 * rest) / denominator
@@ -195,7 +196,7 @@ def evaluate(state: Any, c: Any, inverse: bool) -> None:
 
 
 @kernel
-def _load(parameters: Any, x: Any, start: int, count: int, bins: Any, shares: Any, state: Any) -> None:
+def load_tile(parameters: Any, x: Any, start: int, count: int, bins: Any, shares: Any, state: Any) -> None:
     """Transpose elements start ... start + count - 1 into a tile; missing elements become zeros."""
     stride = 3 * len(bins) - 1
     for t in range(count):
@@ -212,7 +213,7 @@ def _load(parameters: Any, x: Any, start: int, count: int, bins: Any, shares: An
 
 
 @kernel
-def _load_slopes(parameters: Any, start: int, count: int, bins: Any, state: Any) -> None:
+def load_slopes(parameters: Any, start: int, count: int, bins: Any, state: Any) -> None:
     """Raw slopes at the knots of the bin; the outer knots carry raw slope 0, that is derivative 1."""
     zero = state.dtype.type(0)
     stride = 3 * len(bins) - 1
@@ -224,9 +225,7 @@ def _load_slopes(parameters: Any, start: int, count: int, bins: Any, state: Any)
 
 
 @kernel
-def forward(
-    x: Any, parameters: Any, y: Any, log: Any, c: Any, bins: Any, inverse: bool, first: int, last: int
-) -> None:
+def forward(x: Any, parameters: Any, y: Any, log: Any, c: Any, bins: Any, inverse: bool, first: int, last: int) -> None:
     """Spline of the elements of tiles first ... last - 1.
 
     Args:
@@ -245,148 +244,10 @@ def forward(
     for tile in range(first, last):
         start = tile * TILE
         count = min(TILE, x.size - start)
-        _load(parameters, x, start, count, bins, shares, state)
+        load_tile(parameters, x, start, count, bins, shares, state)
         locate(shares, bins, state, c, inverse)
-        _load_slopes(parameters, start, count, bins, state)
+        load_slopes(parameters, start, count, bins, state)
         evaluate(state, c, inverse)
         for t in range(count):
             y[start + t] = state[Y + t]
             log[start + t] = state[LOG + t]
-
-
-@inline
-def _slope_factor(raw: Any, one: Any, zero: Any) -> Any:
-    """Derivative of softplus, the logistic function."""
-    e = exponential(-abs(raw))
-    return (one if raw > zero else e) / (one + e)
-
-
-@kernel
-def differentiate(state: Any, c: Any, inverse: bool) -> None:
-    """From located rows and GRAD_Y, GRAD_LOG to GRAD_X and the gradients of the bin; RAW_0, RAW_1 are replaced."""
-    real = state.dtype.type
-    zero, one, two = real(0), real(1), real(2)
-    for t in range(TILE):
-        width, left, height, bottom, d0, d1, x = _bin(state, t, c)
-        delta = height / width
-        kappa = d0 + d1 - two * delta
-        if inverse:
-            theta = _theta(state, x - bottom, height, delta, d0, kappa)
-        else:
-            theta = (x - left) / width
-        theta = _clip(theta, zero, one)
-        rest = one - theta
-        product = theta * rest
-        balance = one - two * product
-        reciprocal = one / (delta + kappa * product)
-        numerator = d1 * theta * theta + two * delta * product + d0 * rest * rest
-        over = one / numerator
-        # rise = (value above the bottom) / height, and its partial derivatives times height
-        rise = theta * (delta * theta + d0 * rest) * reciprocal
-        rise_theta = height * delta * numerator * reciprocal * reciprocal
-        rise_delta = height * (theta * theta - rise * balance) * reciprocal
-        rise_d0 = height * product * (one - rise) * reciprocal
-        rise_d1 = -height * product * rise * reciprocal
-        # partial derivatives of log = 2 log(delta / denominator) + log(numerator)
-        log_theta = two * (
-            (d1 * theta + delta * (rest - theta) - d0 * rest) * over - kappa * (rest - theta) * reciprocal
-        )
-        log_delta = two * (one / delta - balance * reciprocal + product * over)
-        log_d0 = rest * rest * over - two * product * reciprocal
-        log_d1 = theta * theta * over - two * product * reciprocal
-
-        inside = abs(state[X + t]) < c[BOUND]
-        along = state[GRAD_Y + t] if inside else zero
-        grad_log = state[GRAD_LOG + t] if inside else zero
-        if inverse:
-            # theta is defined by height * rise(theta, ...) = x - bottom; `pull` is the gradient of x - bottom
-            grad_log = -grad_log
-            pull = (along * width + grad_log * log_theta) / rise_theta
-            grad_left, grad_width = along, along * theta
-            grad_rise, grad_x = -pull, pull
-            grad_bottom = -pull
-        else:
-            pull = (along * rise_theta + grad_log * log_theta) / width
-            grad_left, grad_width = -pull, -pull * theta
-            grad_rise, grad_x = along, pull
-            grad_bottom = along
-        grad_delta = grad_rise * rise_delta + grad_log * log_delta
-        grad_d0 = grad_rise * rise_d0 + grad_log * log_d0
-        grad_d1 = grad_rise * rise_d1 + grad_log * log_d1
-        state[GRAD_LEFT + t] = grad_left
-        state[GRAD_WIDTH + t] = grad_width - grad_delta * delta / width
-        state[GRAD_BOTTOM + t] = grad_bottom
-        state[GRAD_HEIGHT + t] = grad_rise * rise + grad_delta / width
-        state[GRAD_X + t] = grad_x if inside else state[GRAD_Y + t]
-        state[RAW_0 + t] = grad_d0 * _slope_factor(state[RAW_0 + t] + c[OFFSET], one, zero)
-        state[RAW_1 + t] = grad_d1 * _slope_factor(state[RAW_1 + t] + c[OFFSET], one, zero)
-
-
-@inline
-def _spread(shares: Any, bins: Any, state: Any, rows: tuple[int, int, int, int, int], free: Any) -> None:
-    """Gradients of the raw rows from those of the bin's lower edge and size: backward of the softmax."""
-    edge, size, share, below, scale = rows
-    real = state.dtype.type
-    zero = real(0)
-    for t in range(TILE):
-        grad_edge, grad_size, number = state[edge + t], state[size + t], state[BIN + t]
-        mean = grad_edge * state[below + t] + grad_size * state[share + t]
-        factor = state[scale + t] * free
-        for k in range(len(bins)):
-            upstream = grad_size if number == real(k) else (grad_edge if number > real(k) else zero)
-            shares[k * TILE + t] *= factor * (upstream - mean)
-
-
-@kernel
-def backward(
-    x: Any,
-    parameters: Any,
-    grad_y: Any,
-    grad_log: Any,
-    grad_x: Any,
-    grad_parameters: Any,
-    c: Any,
-    bins: Any,
-    inverse: bool,
-    first: int,
-    last: int,
-) -> None:
-    """Gradients of the elements of tiles first ... last - 1; the arguments are flat as in `forward`."""
-    shares = np.empty(2 * len(bins) * TILE, x.dtype)
-    state = np.empty(N_ROWS * TILE, x.dtype)
-    for tile in range(first, last):
-        start = tile * TILE
-        count = min(TILE, x.size - start)
-        _load(parameters, x, start, count, bins, shares, state)
-        for t in range(count):
-            state[GRAD_Y + t] = grad_y[start + t]
-            state[GRAD_LOG + t] = grad_log[start + t]
-        for t in range(count, TILE):
-            state[GRAD_Y + t] = 0
-            state[GRAD_LOG + t] = 0
-        locate(shares, bins, state, c, inverse)
-        _load_slopes(parameters, start, count, bins, state)
-        differentiate(state, c, inverse)
-        widths, heights = shares[: len(bins) * TILE], shares[len(bins) * TILE :]
-        _spread(widths, bins, state, (GRAD_LEFT, GRAD_WIDTH, SHARE_W, BELOW_W, SCALE_W), c[FREE_W])
-        _spread(heights, bins, state, (GRAD_BOTTOM, GRAD_HEIGHT, SHARE_H, BELOW_H, SCALE_H), c[FREE_H])
-        _store(grad_parameters, grad_x, start, count, bins, shares, state)
-
-
-@kernel
-def _store(grad_parameters: Any, grad_x: Any, start: int, count: int, bins: Any, shares: Any, state: Any) -> None:
-    """Transpose a tile's gradients back; of the slopes only the bin's two have one."""
-    zero = state.dtype.type(0)
-    stride = 3 * len(bins) - 1
-    for t in range(count):
-        grad_x[start + t] = state[GRAD_X + t]
-        element = grad_parameters[(start + t) * stride : (start + t + 1) * stride]
-        for k in range(2 * len(bins)):
-            element[k] = shares[k * TILE + t]
-        for k in range(2 * len(bins), stride):
-            element[k] = zero
-        number = int(state[BIN + t])
-        if number > 0:
-            element[2 * len(bins) + number - 1] = state[RAW_0 + t]
-        if number < len(bins) - 1:
-            element[2 * len(bins) + number] = state[RAW_1 + t]

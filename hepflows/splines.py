@@ -120,9 +120,7 @@ def portable_rational_quadratic(
         y = left + theta * width
     else:
         theta = ((x_clamped - left) / width).clamp(0.0, 1.0)
-        y = bottom + height * theta * (delta * theta + d0 * (1 - theta)) / (
-            delta + curvature * theta * (1 - theta)
-        )
+        y = bottom + height * theta * (delta * theta + d0 * (1 - theta)) / (delta + curvature * theta * (1 - theta))
     rest = 1 - theta
     denominator = delta + curvature * theta * rest
     numerator = d1 * theta * theta + 2 * delta * theta * rest + d0 * rest * rest
@@ -137,9 +135,7 @@ def _interior_knots(shares: Tensor, minimum: float, settings: SplineSettings) ->
     bins, span = settings.bins, 2 * settings.bound
     triangle = torch.ones(bins - 1, bins, dtype=shares.dtype, device=shares.device).tril()
     steps = torch.arange(1, bins, dtype=shares.dtype, device=shares.device)
-    return F.linear(
-        shares, triangle * (span * (1 - bins * minimum)), steps * (span * minimum) - settings.bound
-    )
+    return F.linear(shares, triangle * (span * (1 - bins * minimum)), steps * (span * minimum) - settings.bound)
 
 
 def _bin(

@@ -156,9 +156,7 @@ def _logarithm(x: Any) -> Callable[[Any], Any] | None:
         return None
     real = np.float32 if x == types.float32 else np.float64
     hi, lo = (
-        (0.693359375, math.log(2) - 0.693359375)
-        if real is np.float32
-        else (0.6931471803691238, 1.9082149292705877e-10)
+        (0.693359375, math.log(2) - 0.693359375) if real is np.float32 else (0.6931471803691238, 1.9082149292705877e-10)
     )
     one, ln2_hi, ln2_lo = real(1), real(hi), real(lo)
 

@@ -89,9 +89,7 @@ def two_sample_test(
         for training in range(preset.trainings):
             part = np.concatenate(split_groups(groups, seed=seed + training))
             if any(len(np.unique(label[part == p])) < 2 for p in range(len(PARTS))):
-                raise DataError(
-                    "a part of the classifier split holds one class only", remedy="use more events"
-                )
+                raise DataError("a part of the classifier split holds one class only", remedy="use more events")
             report = None if progress is None else _shifted(progress, training * preset.epochs, preset)
             data = _Data(x=x, label=label, weight=_balanced(label, weight, part), part=part)
             runs.append(_train_once(data, preset, mirrors, seed=seed + training, progress=report))
@@ -236,9 +234,7 @@ def _network(n_features: int, preset: ClassifierPreset, seed: int) -> nn.Sequent
     return nn.Sequential(*layers)
 
 
-def _balanced(
-    label: NDArray[np.float64], weight: NDArray[np.float64], part: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _balanced(label: NDArray[np.float64], weight: NDArray[np.float64], part: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weights with which the classes count the same in each part, and an average event counts one."""
     balanced = weight.copy()
     for p in range(len(PARTS)):

@@ -31,15 +31,11 @@ def validate(
         list[str] | None,
         Parameter(help="Classifier inputs: low, low_normed, log, high. May be repeated.", negative=""),
     ] = None,
-    part: Annotated[
-        str, Parameter(help="Part of the reference file, by position; the last fifth: 0.8:1.")
-    ] = "0:1",
+    part: Annotated[str, Parameter(help="Part of the reference file, by position; the last fifth: 0.8:1.")] = "0:1",
     threshold_mev: Annotated[
         float | None, Parameter(help="Cells below are zeroed in all samples; default: the geometry's.")
     ] = None,
-    gates: Annotated[
-        Path | None, Parameter(help="TOML file with limits; exit code 1 if one is exceeded.")
-    ] = None,
+    gates: Annotated[Path | None, Parameter(help="TOML file with limits; exit code 1 if one is exceeded.")] = None,
     reference_label: Annotated[
         str | None, Parameter(help="Name of the reference in the report; default: the task's.")
     ] = None,
@@ -133,10 +129,7 @@ def summary_lines(comparison: Comparison) -> list[str]:
 
     header, rows = headline_table(comparison)
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True))
-        for row in [header, *rows]
-    ]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in [header, *rows]]
     lines += [f"caution: {text}" for text in comparison.cautions]
     lines += [
         f"gate failed: {gate.sample}: {gate.metric} deviates by {gate.excess:.4g}, allowed {gate.limit:.4g}"

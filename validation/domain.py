@@ -103,9 +103,7 @@ class Domain(Protocol[EventsT_contra]):
         """Everything that histograms and distances are made of."""
         ...
 
-    def classifier_inputs(
-        self, events: EventsT_contra, /, *, preset: str, inputs: str
-    ) -> NDArray[np.float32]:
+    def classifier_inputs(self, events: EventsT_contra, /, *, preset: str, inputs: str) -> NDArray[np.float32]:
         """Feature matrix (N, F) of the classifier test."""
         ...
 

@@ -89,17 +89,13 @@ def read_gates(path: str | os.PathLike[str]) -> dict[str, Gate]:
         raise ConfigError("not valid TOML", where=path, found=error) from error
     table = document.get("gates")
     if not isinstance(table, dict) or not table or set(document) != {"gates"}:
-        raise ConfigError(
-            "no gates found", where=path, expected="one table [gates]", found=", ".join(document)
-        )
+        raise ConfigError("no gates found", where=path, expected="one table [gates]", found=", ".join(document))
     return {name: _parse(f"{path}: gates.{name}", entry) for name, entry in table.items()}
 
 
 def _parse(where: str, entry: object) -> Gate:
     if not isinstance(entry, dict):
-        raise ConfigError(
-            "a gate is a table", where=where, expected="{ k = 1, m = 3 } or { max = 0.01 }", found=entry
-        )
+        raise ConfigError("a gate is a table", where=where, expected="{ k = 1, m = 3 } or { max = 0.01 }", found=entry)
     unknown = set(entry) - {"k", "m", "max"}
     if unknown:
         raise ConfigError("unknown key", where=where, expected="k, m, max", found=", ".join(sorted(unknown)))
@@ -109,9 +105,7 @@ def _parse(where: str, entry: object) -> Gate:
     return Gate(**{key: float(value) for key, value in entry.items()})
 
 
-def apply_gates(
-    gates: Mapping[str, Gate], samples: Mapping[str, Mapping[str, Metric]]
-) -> tuple[GateOutcome, ...]:
+def apply_gates(gates: Mapping[str, Gate], samples: Mapping[str, Mapping[str, Metric]]) -> tuple[GateOutcome, ...]:
     """Apply every gate to every metric it names, in every sample.
 
     Raises:

@@ -100,9 +100,7 @@ class Job(Generic[EventsT]):
                 if n not in floors:
                     floors[n] = self._measure(("reference", b), a, stage.advance)
                 c = self.conditions
-                chosen = choose_generated(
-                    c[name], c["reference"][a], c["reference"][b], n, seed=self.settings.seed
-                )
+                chosen = choose_generated(c[name], c["reference"][a], c["reference"][b], n, seed=self.settings.seed)
                 found, classified = self._measure((name, chosen), a, stage.advance)
                 metrics[name] = self._join(name, n, found, floors[n][0])
                 for inputs, result in classified.items():
@@ -156,9 +154,7 @@ class Job(Generic[EventsT]):
             self._features[name, inputs] = self.domain.classifier_inputs(events, preset=preset, inputs=inputs)
         return self._features[name, inputs]
 
-    def _join(
-        self, sample: str, n: int, found: dict[str, Estimate], floors: dict[str, Estimate]
-    ) -> dict[str, Metric]:
+    def _join(self, sample: str, n: int, found: dict[str, Estimate], floors: dict[str, Estimate]) -> dict[str, Metric]:
         """Metrics from estimates and their floors; what could not be measured is noted and left out."""
         result = {}
         one_each = {f"{name}_{which}" for name in self.domain.ratios for which in ("mean", "std")}
@@ -233,9 +229,7 @@ def _inputs(offered: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
 
 def _check_sizes(reference: Events, generated: Mapping[str, Events], noun: str) -> None:
     if not generated:
-        raise ConfigError(
-            "nothing to compare with the reference", remedy="give at least one generated sample"
-        )
+        raise ConfigError("nothing to compare with the reference", remedy="give at least one generated sample")
     if "reference" in generated:
         raise ConfigError("a generated sample must not be called 'reference'", remedy="name it differently")
     for name, n, least in (
@@ -252,9 +246,7 @@ def _check_sizes(reference: Events, generated: Mapping[str, Events], noun: str) 
             )
 
 
-def _classifier_metrics(
-    inputs: str, result: ClassifierResult, floor: ClassifierResult, n: int
-) -> dict[str, Metric]:
+def _classifier_metrics(inputs: str, result: ClassifierResult, floor: ClassifierResult, n: int) -> dict[str, Metric]:
     """``auc_<inputs>`` and ``jsd_<inputs>``."""
     metrics = {}
     for which, target in (("auc", 0.5), ("jsd", 0.0)):

@@ -125,9 +125,7 @@ def profile_ratios(generated: Part, reference: Part, name: str, edges: Floats) -
         numbers = []
         for part in (generated, reference):
             mask = (part.binning >= low) & (part.binning < high)
-            numbers.append(
-                moments(part.values(name)[mask], None if part.weights is None else part.weights[mask])
-            )
+            numbers.append(moments(part.values(name)[mask], None if part.weights is None else part.weights[mask]))
         result[f"{name}_bin_{k}"] = ratio(numbers[0][0], numbers[1][0], numbers[0][2], numbers[1][2])
     return result
 

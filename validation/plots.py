@@ -52,10 +52,7 @@ def style() -> AbstractContextManager[None]:
 
 def colours(samples: Sequence[str]) -> dict[str, str]:
     """Colour of each sample, the reference first."""
-    return {
-        name: REFERENCE_COLOUR if i == 0 else COLOURS[(i - 1) % len(COLOURS)]
-        for i, name in enumerate(samples)
-    }
+    return {name: REFERENCE_COLOUR if i == 0 else COLOURS[(i - 1) % len(COLOURS)] for i, name in enumerate(samples)}
 
 
 def image_figure(rows: dict[str, tuple[Image, ...]], titles: dict[str, str] | None = None) -> Figure:
@@ -116,9 +113,7 @@ def histogram_figure(views: Sequence[HistogramView], *, columns: int = 3) -> Fig
     )  # fmt: skip
     palette = colours(list(views[0].shares))
     for position, view in enumerate(views):
-        inner = outer[position // columns, position % columns].subgridspec(
-            2, 1, height_ratios=(3, 1), hspace=0.06
-        )
+        inner = outer[position // columns, position % columns].subgridspec(2, 1, height_ratios=(3, 1), hspace=0.06)
         upper = figure.add_subplot(inner[0])
         lower = figure.add_subplot(inner[1], sharex=upper)
         _histogram(upper, lower, view, palette)
@@ -136,9 +131,7 @@ def _histogram(upper: Axes, lower: Axes, view: HistogramView, palette: dict[str,
         share, error = view.shares[name][inside], view.errors[name][inside]
         colour = palette[name]
         if i == 0:
-            mplhep.histplot(
-                share, view.edges, ax=upper, histtype="fill", color=colour, alpha=0.25, label=name
-            )
+            mplhep.histplot(share, view.edges, ax=upper, histtype="fill", color=colour, alpha=0.25, label=name)
             mplhep.histplot(share, view.edges, ax=upper, color=colour, linewidth=0.8, yerr=False)
             relative = np.divide(error, share, out=np.zeros_like(share), where=share > 0)
             lower.stairs(1 + relative, view.edges, baseline=1 - relative, fill=True, color=colour, alpha=0.25)
@@ -208,9 +201,7 @@ def profile_figure(views: Sequence[ProfileView], *, widths: bool = False) -> Fig
     )  # fmt: skip
     palette = colours(list(views[0].rows))
     for position, (view, which) in enumerate(panels):
-        inner = outer[position // columns, position % columns].subgridspec(
-            2, 1, height_ratios=(2.4, 1), hspace=0.06
-        )
+        inner = outer[position // columns, position % columns].subgridspec(2, 1, height_ratios=(2.4, 1), hspace=0.06)
         upper = figure.add_subplot(inner[0])
         lower = figure.add_subplot(inner[1], sharex=upper)
         _profile(upper, lower, view, which, palette)
@@ -229,9 +220,7 @@ def _profile(upper: Axes, lower: Axes, view: ProfileView, which: int, palette: d
         value, error = view.rows[name][which], view.rows[name][which + 2]
         place = centres + half * 0.18 * (i - (len(names) - 1) / 2)  # side by side, not on top of each other
         marker = "s" if i == 0 else "o"
-        upper.errorbar(
-            place, value, error, xerr=None, fmt=marker, ms=3.5, lw=1, color=palette[name], label=name
-        )
+        upper.errorbar(place, value, error, xerr=None, fmt=marker, ms=3.5, lw=1, color=palette[name], label=name)
         ratio, ratio_error = value / base, error / np.abs(base)
         reach = max(reach, *np.nan_to_num(np.abs(ratio - 1) + ratio_error))
         if i == 0:
@@ -268,9 +257,7 @@ def classifier_figure(scores: Sequence[ScoreView], samples: Sequence[str]) -> Fi
             upper.plot(false, true, color=palette[score.sample], label=f"{score.sample}: AUC {score.auc:.3f}")
             for label, line in ((0, "-"), (1, ":")):
                 counts, edges = np.histogram(score.scores[score.labels == label], bins=20, range=(0, 1))
-                lower.stairs(
-                    counts / max(1, counts.sum()), edges, color=palette[score.sample], linestyle=line
-                )
+                lower.stairs(counts / max(1, counts.sum()), edges, color=palette[score.sample], linestyle=line)
         upper.set(title=f"inputs: {name}", xlabel="generated taken for reference", xlim=(0, 1), ylim=(0, 1))
         upper.legend(loc="lower right")
         lower.set(xlabel="calibrated score (1 = reference)", xlim=(0, 1))

@@ -46,9 +46,7 @@ def write_report(comparison: Comparison, directory: str | os.PathLike[str], *, f
         (temporary / "pictures").mkdir()
         sections: dict[str, list[tuple[str, str, str]]] = {}
         with style():
-            for picture in gallery(
-                comparison.views, reference_label=comparison.reference_label, noun=comparison.noun
-            ):
+            for picture in gallery(comparison.views, reference_label=comparison.reference_label, noun=comparison.noun):
                 buffer = io.BytesIO()
                 picture.figure.savefig(buffer, format="png", dpi=DPI)
                 png = buffer.getvalue()
@@ -90,9 +88,7 @@ def verdict(comparison: Comparison) -> list[str]:
     """One sentence for each sample: what its numbers say at this sample size."""
     sentences = []
     for name, metrics in comparison.samples.items():
-        separations = [
-            m for key, m in metrics.items() if key.startswith("separation_") and key != "separation_mean"
-        ]
+        separations = [m for key, m in metrics.items() if key.startswith("separation_") and key != "separation_mean"]
         close = sum(m.pull() <= 3 for m in separations)
         text = f"{close} of {len(separations)} distributions agree with the floor within 3 standard errors"
         tests = {key: m for key, m in metrics.items() if key.startswith("auc_")}

@@ -23,9 +23,7 @@ def distill(
     *,
     data: DataFile,
     out: Annotated[Path, Parameter(help="Directory of the student.")],
-    config: Annotated[
-        Path | None, Parameter(help="TOML file; by default the teacher's own configuration.")
-    ] = None,
+    config: Annotated[Path | None, Parameter(help="TOML file; by default the teacher's own configuration.")] = None,
     set_: Overrides = None,
     resume: Resume = False,
     device: Device = "auto",
@@ -52,9 +50,7 @@ def distill(
 
     document = read_document(teacher)
     if config is None:
-        settings = config_from_dict(
-            document.config, where=f"{teacher}/generator.json: config", overrides=set_ or ()
-        )
+        settings = config_from_dict(document.config, where=f"{teacher}/generator.json: config", overrides=set_ or ())
     else:
         settings = load_config(config, set_ or ())
     name = str(getattr(settings, "task", ""))

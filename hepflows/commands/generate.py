@@ -52,9 +52,7 @@ def generate(
     n: Annotated[int | None, Parameter(name=["-n", "--number"], help="Number of events.")] = None,
     like: Annotated[Path | None, Parameter(help="Take the conditions of the events in this file.")] = None,
     part: Annotated[str, Parameter(help="Part of the file of --like, by position.")] = "0.0:1.0",
-    shard: Annotated[
-        str | None, Parameter(help="Only share k of n, as k/n with k from 1; give each job one.")
-    ] = None,
+    shard: Annotated[str | None, Parameter(help="Only share k of n, as k/n with k from 1; give each job one.")] = None,
     batch: Annotated[int, Parameter(help="Events a step, rounded up to a multiple of 256.")] = 1024,
     out_of_range: Annotated[OutOfRange, Parameter(help="Conditions outside the trained range.")] = "error",
     device: Device = "auto",
@@ -83,9 +81,7 @@ def generate(
     wanted = None if energy is None else parse_energy(energy)
     piece, batch_size = parse_part(part), _batch_size(batch)
     if (wanted is None) == (like is None):
-        raise ConfigError(
-            "give either --energy or --like", remedy="--energy 1..100GeV -n 1000, or --like FILE"
-        )
+        raise ConfigError("give either --energy or --like", remedy="--energy 1..100GeV -n 1000, or --like FILE")
     if n is not None and n < 1:
         raise ConfigError("not a number of events", where="-n", expected="1 or more", found=n)
     if wanted is not None and n is None:

@@ -54,9 +54,7 @@ def describe_generator(path: Path, document: Mapping[str, object]) -> Descriptio
     rows.append(("geometry", str(geometry.get("name", "-"))))
     tensors = _table(_table(document.get("weights")).get("tensors"))
     if tensors:
-        rows.append(
-            ("parameters", f"{sum(map(_size, tensors.values())):,} numbers in {len(tensors)} tensors")
-        )
+        rows.append(("parameters", f"{sum(map(_size, tensors.values())):,} numbers in {len(tensors)} tensors"))
     for head, table in (("provenance", document.get("provenance")), ("metric", metrics)):
         rows += [(f"{head}: {name}", _short(value)) for name, value in _table(table).items()]
     return Description(title=f"generator {path}", rows=tuple(rows))

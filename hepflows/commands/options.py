@@ -80,9 +80,7 @@ def parse_part(text: str) -> tuple[float, float]:
     except ValueError:
         part = (0.0, 0.0)
     if not 0.0 <= part[0] < part[1] <= 1.0:
-        raise ConfigError(
-            "not a part of a file", where="--part", expected="0.8:1.0 for the last fifth", found=text
-        )
+        raise ConfigError("not a part of a file", where="--part", expected="0.8:1.0 for the last fifth", found=text)
     return part
 
 
@@ -145,9 +143,7 @@ def check_run_directory(out: Path, *, resume: bool, force: bool) -> None:
     if resume and not filled:
         raise OutputError("nothing to resume", where=out, remedy="leave --resume out to start a training")
     if resume and force:
-        raise ConfigError(
-            "--resume and --force contradict each other", remedy="choose one: continue or start anew"
-        )
+        raise ConfigError("--resume and --force contradict each other", remedy="choose one: continue or start anew")
     if filled and not resume and not force:
         raise OutputError(
             "output exists already",

@@ -58,12 +58,8 @@ def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) 
     }
 
 
-def restore_optimizer(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
+def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_tensors` gave."""
     for name, parameter in model.named_parameters():
         if f"step/{name}" in tensors:
-            optimizer.state[parameter] = {
-                kind: tensors[f"{kind}/{name}"].to(parameter.device) for kind in _ADAM_STATE
-            }
+            optimizer.state[parameter] = {kind: tensors[f"{kind}/{name}"].to(parameter.device) for kind in _ADAM_STATE}

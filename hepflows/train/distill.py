@@ -53,11 +53,7 @@ class MatchTerms:
 
     def total(self, weights: DistillationConfig) -> Tensor:
         """Weighted sum of the three terms."""
-        return (
-            weights.end_point * self.end_point
-            + weights.states * self.states
-            + weights.parameters * self.parameters
-        )
+        return weights.end_point * self.end_point + weights.states * self.states + weights.parameters * self.parameters
 
 
 def match(student: Trace, teacher: Trace, *, end: int) -> MatchTerms:

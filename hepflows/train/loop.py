@@ -104,9 +104,7 @@ def fit(
         Interrupted: SIGINT or SIGTERM arrived; the state is saved if there is a directory.
     """
     if n_train < 1:
-        raise TrainingError(
-            "there are no training events", remedy="use more data or a smaller validation part"
-        )
+        raise TrainingError("there are no training events", remedy="use more data or a smaller validation part")
     reporter = reporter or SilentReporter()
     trainer = _Trainer(model, objective, n_train, settings, seed=seed, directory=directory)
     if resume:

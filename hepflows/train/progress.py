@@ -32,9 +32,7 @@ class Stage(Protocol):
 class Reporter(Protocol):
     """Where progress and messages go."""
 
-    def stage(
-        self, title: str, *, total: int, unit: str = "batches", done: int = 0
-    ) -> AbstractContextManager[Stage]:
+    def stage(self, title: str, *, total: int, unit: str = "batches", done: int = 0) -> AbstractContextManager[Stage]:
         """Begin a part of the job.
 
         Args:

@@ -66,9 +66,7 @@ def test_missing_file_and_directory(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["f.txt", "f.h5", "f.root", "f"])
-@pytest.mark.parametrize(
-    "content", [b"", b"energy,cell\n1,2\n" * 9, bytes(4096)], ids=["empty", "text", "zeros"]
-)
+@pytest.mark.parametrize("content", [b"", b"energy,cell\n1,2\n" * 9, bytes(4096)], ids=["empty", "text", "zeros"])
 def test_neither_hdf5_nor_root(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
@@ -273,9 +271,7 @@ def test_the_entry_is_the_one_in_the_file(tmp_path):
 
 def test_bad_hits_are_named(tmp_path):
     with uproot.open(HITS) as source:
-        arrays = source["events"].arrays(
-            ["hit_x", "hit_y", "hit_energy", "hit_layer", "incident_energy"], entry_stop=6
-        )
+        arrays = source["events"].arrays(["hit_x", "hit_y", "hit_energy", "hit_layer", "incident_energy"], entry_stop=6)
     counts = np.array([len(hits) for hits in arrays["hit_x"]])
     for name, value, message in (
         ("hit_energy", -1.0, "negative energy of a hit"),
@@ -289,9 +285,7 @@ def test_bad_hits_are_named(tmp_path):
         path = tmp_path / f"{name}.root"
         with uproot.recreate(path) as file:
             kinds = {key: "var * int32" if key == "hit_layer" else "var * float32" for key in columns}
-            file.mktree(
-                "events", kinds | {"incident_energy": "f4"}, counter_name=lambda branch: f"n_{branch}"
-            )
+            file.mktree("events", kinds | {"incident_energy": "f4"}, counter_name=lambda branch: f"n_{branch}")
             file["events"].extend(columns)
         refused(path, f"entry 4, hit 2: {message}")
 

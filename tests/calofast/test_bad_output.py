@@ -61,9 +61,7 @@ def test_disk_full_while_writing_hdf5(tmp_path, few, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
-    with pytest.raises(
-        OutputError, match=r"f\.h5: writing failed[\s\S]*No space left on device[\s\S]*free space"
-    ):
+    with pytest.raises(OutputError, match=r"f\.h5: writing failed[\s\S]*No space left on device[\s\S]*free space"):
         write_showers(few, tmp_path / "f.h5")
     assert list(tmp_path.iterdir()) == []
 

@@ -51,11 +51,7 @@ def test_empty_layers_are_left_out_when_reading_and_filled_in_when_writing(tmp_p
 
 def test_particle_by_name_or_code(two_particles):
     pion = read_binning_xml(two_particles, particle="pion")
-    assert (
-        pion
-        == read_binning_xml(two_particles, particle=211)
-        == read_binning_xml(two_particles, particle="pi+")
-    )
+    assert pion == read_binning_xml(two_particles, particle=211) == read_binning_xml(two_particles, particle="pi+")
     assert pion.n_voxels == 4
     with pytest.raises(GeometryError, match="give particle="):
         read_binning_xml(two_particles)
@@ -69,8 +65,7 @@ def test_entities_are_not_expanded(tmp_path):
     for declaration in ('<!ENTITY a "0,1">', f'<!ENTITY a SYSTEM "{secret}">'):
         path = tmp_path / "bomb.xml"
         path.write_text(
-            f"<!DOCTYPE Bins [{declaration}]>\n"
-            '<Bins><Bin name="x"><Layer r_edges="&a;" n_bin_alpha="1"/></Bin></Bins>'
+            f'<!DOCTYPE Bins [{declaration}]>\n<Bins><Bin name="x"><Layer r_edges="&a;" n_bin_alpha="1"/></Bin></Bins>'
         )
         with pytest.raises(DataError, match=r"bomb\.xml: the binning file has a document type"):
             read_binning_xml(path)

@@ -67,9 +67,7 @@ def test_parts_by_position_make_up_the_whole(eplus):
 def test_selections_combine(eplus):
     chosen = read_showers(EPLUS, energy_range_gev=(20.0, 30.0), part=(0.25, 0.75), first=100)
     energy = eplus.incident_energy_gev
-    inside = np.flatnonzero(
-        (energy >= 20) & (energy <= 30) & (np.arange(4000) >= 1000) & (np.arange(4000) < 3000)
-    )
+    inside = np.flatnonzero((energy >= 20) & (energy <= 30) & (np.arange(4000) >= 1000) & (np.arange(4000) < 3000))
     assert np.array_equal(chosen.voxels_mev, eplus.voxels_mev[inside[:100]])
     assert np.array_equal(chosen.overflow_mev, eplus.overflow_mev[inside[:100]])
 
@@ -148,8 +146,7 @@ def test_geant4_hits_give_the_same_layers_from_z(hit_arrays, tmp_path):
             counter_name=lambda n: f"n_{n}",
         )
         file["events"].extend(
-            {"incident_energy": hit_arrays.incident_energy[:200]}
-            | {name: hit_arrays[name][:200] for name in names}
+            {"incident_energy": hit_arrays.incident_energy[:200]} | {name: hit_arrays[name][:200] for name in names}
         )
     showers = read_showers(path)
     wanted = read_showers(HITS, first=200)

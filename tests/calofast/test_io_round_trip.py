@@ -120,9 +120,7 @@ def test_thousands_of_voxels(tmp_path, suffix):
     assert_equal(read_showers(write_showers(showers, tmp_path / f"f{suffix}")), showers)
 
 
-@pytest.mark.parametrize(
-    ("layout", "geometry"), FORMATS[:4:3] + FORMATS[1:2], ids=lambda v: getattr(v, "name", v)
-)
+@pytest.mark.parametrize(("layout", "geometry"), FORMATS[:4:3] + FORMATS[1:2], ids=lambda v: getattr(v, "name", v))
 def test_writing_in_chunks_gives_the_same_showers(tmp_path, layout, geometry):
     rng = np.random.default_rng(2)
     whole = Showers(
@@ -139,9 +137,7 @@ def test_writing_in_chunks_gives_the_same_showers(tmp_path, layout, geometry):
 
 
 def test_streaming_from_one_format_to_the_other(tmp_path):
-    path = write_showers(
-        iterate_showers(embedded_showers_path(), chunk_size=70, first=200), tmp_path / "a.root"
-    )
+    path = write_showers(iterate_showers(embedded_showers_path(), chunk_size=70, first=200), tmp_path / "a.root")
     assert_equal(read_showers(path), read_showers(embedded_showers_path(), first=200))
 
 
@@ -203,10 +199,8 @@ def test_mixed_particles_keep_their_codes(tmp_path):
         ("a.h5", "parquet", SMALL_REGULAR, DataError, "unknown file format"),
     ],
 )
-def test_what_a_layout_cannot_hold_is_refused(tmp_path, name, layout, geometry, error, message):  # noqa: PLR0917 - cases
-    showers = Showers(
-        geometry=geometry, incident_energy_gev=[1.0], voxels_mev=np.ones((1, geometry.n_voxels))
-    )
+def test_what_a_layout_cannot_hold_is_refused(tmp_path, name, layout, geometry, error, message):
+    showers = Showers(geometry=geometry, incident_energy_gev=[1.0], voxels_mev=np.ones((1, geometry.n_voxels)))
     with pytest.raises(error, match=message):
         write_showers(showers, tmp_path / name, format=layout)
     assert list(tmp_path.iterdir()) == []

@@ -82,9 +82,7 @@ def test_units_stated_in_the_file_are_believed(tmp_path):
     path = with_units(tmp_path / "f.h5", 1e3, 1.0)
     with h5py.File(path, "a") as file:
         file["energy"].attrs["units"] = "MeV"
-    assert np.allclose(
-        read_showers(path).incident_energy_gev, read_showers(EPLUS, first=50).incident_energy_gev
-    )
+    assert np.allclose(read_showers(path).incident_energy_gev, read_showers(EPLUS, first=50).incident_energy_gev)
     assert describe_file(path).units == {"incident_energy": "MeV", "voxels": "MeV"}
 
 

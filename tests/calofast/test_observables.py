@@ -15,9 +15,7 @@ from hepflows.errors import ConfigError, DataError, GeometryError, UnitsError
 
 def random_showers(geometry, n=40, *, seed=0, **others):
     rng = np.random.default_rng(seed)
-    voxels = rng.exponential(5.0, size=(n, geometry.n_voxels)) * (
-        rng.uniform(size=(n, geometry.n_voxels)) < 0.5
-    )
+    voxels = rng.exponential(5.0, size=(n, geometry.n_voxels)) * (rng.uniform(size=(n, geometry.n_voxels)) < 0.5)
     return Showers(
         geometry=geometry,
         incident_energy_gev=rng.uniform(1, 100, n),
@@ -38,9 +36,7 @@ def test_against_the_direct_formula(geometry):
     voxels = showers.voxels_mev.astype(np.float64)
     voxels[showers.voxels_mev < np.float32(threshold)] = 0
     total = voxels.sum(1)
-    np.testing.assert_allclose(
-        found["e_tot_ratio"].values, total / (1000 * showers.incident_energy_gev), rtol=1e-6
-    )
+    np.testing.assert_allclose(found["e_tot_ratio"].values, total / (1000 * showers.incident_energy_gev), rtol=1e-6)
     np.testing.assert_allclose(found["sparsity"].values, (voxels > 0).mean(1))
     np.testing.assert_array_equal(found["voxel_energy"].values, voxels)
     names = ("x", "y") if geometry.name == "calogan" else ("eta", "phi")
@@ -93,9 +89,7 @@ def test_mirror_flips_the_sign_of_the_centre_only(geometry):
         if name.startswith("voxel_energy"):
             continue
         sign = -1 if name.startswith(("centre_x", "centre_eta")) else 1
-        np.testing.assert_allclose(
-            after[name].values, sign * observable.values, rtol=1e-6, atol=1e-6, err_msg=name
-        )
+        np.testing.assert_allclose(after[name].values, sign * observable.values, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
 def test_scaling_energies_leaves_shapes():
@@ -158,7 +152,10 @@ def test_calochallenge_inputs_are_the_published_ones():
     np.testing.assert_allclose(low[:, :1], np.log10(e_inc_mev), rtol=1e-6)
     np.testing.assert_allclose(low[:, 1:], showers.voxels_mev / e_inc_mev, rtol=1e-6)
     normed = feature_matrix(showers, inputs="low_normed", caloflow=False, threshold_mev=0.0)
-    np.testing.assert_allclose(normed[:, -5:], np.log10(showers.layer_energies_mev + 1e-8), rtol=1e-5)
+    layers = showers.layer_energies_mev
+    assert normed.shape == (40, 368 + 5)  # E_inc is no input of its own
+    np.testing.assert_allclose(normed[:, :368], showers.voxels_mev / layers[:, showers.geometry.layer_index], rtol=1e-5)
+    np.testing.assert_allclose(normed[:, 368:], np.log10(layers + 1e-8), rtol=1e-5)
     log = feature_matrix(showers, inputs="log", caloflow=False, threshold_mev=0.5)
     lit = showers.voxels_mev > 0.5
     np.testing.assert_allclose(log[:, 1:][lit], np.log10(showers.voxels_mev[lit] / 0.5), rtol=1e-4, atol=1e-6)
@@ -167,9 +164,7 @@ def test_calochallenge_inputs_are_the_published_ones():
 
 def test_inputs_are_finite_for_empty_showers():
     geometry = calogan()
-    showers = Showers(
-        geometry=geometry, incident_energy_gev=[1.0, 2.0], voxels_mev=np.zeros((2, geometry.n_voxels))
-    )
+    showers = Showers(geometry=geometry, incident_energy_gev=[1.0, 2.0], voxels_mev=np.zeros((2, geometry.n_voxels)))
     for preset in ("caloflow", "calochallenge"):
         for inputs in INPUTS:
             assert np.isfinite(OBSERVABLES.classifier_inputs(showers, preset=preset, inputs=inputs)).all()
@@ -194,9 +189,7 @@ def test_mirrored_columns_are_mirrored_showers():
 @pytest.mark.parametrize("geometry", [calogan(), calochallenge("photons")], ids=lambda g: g.name)
 def test_images_hold_the_mean_shower(geometry):
     showers = random_showers(geometry).with_threshold(1.0)
-    for image, part, layer in zip(
-        OBSERVABLES.images(showers), geometry.layer_slices, geometry.layers, strict=True
-    ):
+    for image, part, layer in zip(OBSERVABLES.images(showers), geometry.layer_slices, geometry.layers, strict=True):
         assert image.x_corners.shape == image.y_corners.shape == tuple(k + 1 for k in image.values.shape)
         mean = showers.voxels_mev[:, part].mean(0)
         assert np.isin(np.round(image.values, 4), np.round(mean.astype(np.float64), 4)).mean() > 0.99

@@ -91,9 +91,7 @@ def test_layer_from_z_and_overflow_of_the_nearest_layer_before():
 
 
 def test_layers_without_depth_need_hit_layer():
-    hits = Hits(
-        offsets=np.array([0, 1]), x_mm=np.ones(1), y_mm=np.ones(1), z_mm=np.ones(1), energy=np.ones(1)
-    )
+    hits = Hits(offsets=np.array([0, 1]), x_mm=np.ones(1), y_mm=np.ones(1), z_mm=np.ones(1), energy=np.ones(1))
     with pytest.raises(GeometryError, match="layers of the hits cannot be told"):
         voxelise(hits, calochallenge("photons"))
 
@@ -108,9 +106,7 @@ def test_layers_without_depth_need_hit_layer():
     ],
 )
 def test_bad_hits_are_refused_with_their_place(field, value, message):
-    arrays = {name: np.ones(6) for name in ("x_mm", "y_mm", "energy")} | {
-        "layer": np.zeros(6, dtype=np.int64)
-    }
+    arrays = {name: np.ones(6) for name in ("x_mm", "y_mm", "energy")} | {"layer": np.zeros(6, dtype=np.int64)}
     arrays[field][4] = value
     with pytest.raises(DataError, match=f"entry 1, hit 2: {message}"):
         voxelise(Hits(offsets=np.array([0, 2, 6]), **arrays), UNEVEN)

@@ -27,9 +27,7 @@ def test_export_writes_and_reports(
         assert name in printed
 
 
-def test_verify_prints_the_tolerance_report(
-    exported: ExportResult, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_prints_the_tolerance_report(exported: ExportResult, capsys: pytest.CaptureFixture[str]) -> None:
     assert export(verify=exported.model, as_json=True) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["passed"] is True

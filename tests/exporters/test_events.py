@@ -28,9 +28,7 @@ EDGES = tuple(float(edge) for edge in range(-20, 21))
 
 def geometry(n: int) -> Geometry:
     """Two layers of n x 2 and 3 x 1 voxels."""
-    fine = Layer(
-        name="fine", kind="regular", x_edges_mm=EDGES[: n + 1], y_edges_mm=EDGES[:3], z_mm=(0.0, 1.0)
-    )
+    fine = Layer(name="fine", kind="regular", x_edges_mm=EDGES[: n + 1], y_edges_mm=EDGES[:3], z_mm=(0.0, 1.0))
     coarse = Layer(name="coarse", kind="regular", x_edges_mm=EDGES[:4], y_edges_mm=EDGES[:2], z_mm=(1.0, 2.0))
     return Geometry(name="small", layers=(fine, coarse), particle="e+")
 

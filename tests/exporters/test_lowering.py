@@ -49,9 +49,7 @@ def run(model: bytes, cond: Any, noise: Any, **options: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("optimise", [True, False])
 @pytest.mark.parametrize("events", [1, 7, 256])
-def test_any_batch_gives_what_torch_gives(
-    exported: ExportResult, toy: Any, events: int, optimise: bool
-) -> None:
+def test_any_batch_gives_what_torch_gives(exported: ExportResult, toy: Any, events: int, optimise: bool) -> None:
     cond = np.tile([[20.0, 0.1]], (events, 1)).astype(np.float32)
     noise = normal_noise(11, 0, events, 10)
     x = run(exported.model.read_bytes(), cond, noise, optimise=optimise)

@@ -183,9 +183,7 @@ def test_a_missing_manifest_is_named_and_can_be_waived(copied: Path) -> None:
     assert OnnxGenerator(copied, check=False).n_outputs == 8
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[]", '{"schema": "hepflows-manifest/9"}', '{"schema": "hepflows-manifest/1"}']
-)
+@pytest.mark.parametrize("text", ["{", "[]", '{"schema": "hepflows-manifest/9"}', '{"schema": "hepflows-manifest/1"}'])
 def test_a_damaged_manifest_is_named(copied: Path, text: str) -> None:
     copied.with_suffix(".manifest.json").write_text(text)
     with pytest.raises(ArtefactError, match="manifest"):

@@ -158,9 +158,7 @@ class ToyTask:
             written[kind] = out / kind
         return written
 
-    def distill(
-        self, teacher: Path, data_path: Path, out: Path, *, config: ToyConfig, **options: Any
-    ) -> Path:
+    def distill(self, teacher: Path, data_path: Path, out: Path, *, config: ToyConfig, **options: Any) -> Path:
         document, state = load_artefact(teacher)
         update = {"kind": "student", "config": config_to_dict(config)}
         save_artefact(out, document.model_copy(update=update), state, force=options["force"])

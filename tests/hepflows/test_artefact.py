@@ -192,9 +192,7 @@ def test_state_must_fit_the_module(saved: Path) -> None:
     load_state(module, state, where=saved)
     assert torch.equal(module.state_dict()["0.weight"], network().state_dict()["0.weight"])
     with pytest.raises(ArtefactError, match=r"missing: 0\.weight"):
-        load_state(
-            module, {name: tensor for name, tensor in state.items() if name != "0.weight"}, where=saved
-        )
+        load_state(module, {name: tensor for name, tensor in state.items() if name != "0.weight"}, where=saved)
     with pytest.raises(ArtefactError, match=r"not expected: surplus"):
         load_state(module, {**state, "surplus": torch.zeros(1)}, where=saved)
     with pytest.raises(ArtefactError, match=r"of another shape or type: 0\.bias"):

@@ -28,9 +28,7 @@ def _randomise(module: torch.nn.Module, seed: int, spread: float = 0.3) -> None:
 
 @given(features=st.integers(1, 7), width=st.integers(1, 9), depth=st.integers(1, 3), data=st.data())
 @settings(deadline=None, max_examples=40)
-def test_output_depends_on_earlier_inputs_only(
-    features: int, width: int, depth: int, data: st.DataObject
-) -> None:
+def test_output_depends_on_earlier_inputs_only(features: int, width: int, depth: int, data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(["even", "sequential"]))
     made = MADE(features, 2, [width] * depth, 3, degrees=kind).double().eval()
     _randomise(made, 1)
@@ -70,9 +68,7 @@ def test_round_trip_and_jacobian(cls: type[MaskedAutoregressive]) -> None:
     torch.testing.assert_close(back, x, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(log_det, -inverse_log_det, rtol=1e-8, atol=1e-9)
     for i in range(5):
-        jacobian = torch.autograd.functional.jacobian(
-            lambda v, i=i: block(v[None], context[i : i + 1])[0][0], x[i]
-        )
+        jacobian = torch.autograd.functional.jacobian(lambda v, i=i: block(v[None], context[i : i + 1])[0][0], x[i])
         assert log_det[i].item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-9)
 
 
@@ -104,9 +100,7 @@ def test_maf_density_equals_nflows_at_equal_weights() -> None:
         min_bin_height=1e-6,
         min_derivative=1e-6,
     ).double()
-    ours = MaskedAutoregressive(
-        features, context_features, [width, width], SplineSettings(), degrees="sequential"
-    )
+    ours = MaskedAutoregressive(features, context_features, [width, width], SplineSettings(), degrees="sequential")
     ours = ours.double().eval()
     net, made = theirs.autoregressive_net.eval(), ours.made
     _randomise(ours, 5)

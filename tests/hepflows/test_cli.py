@@ -180,14 +180,10 @@ class TestUse:
         assert main(["inspect", str(trained)]) == 2
         assert "student, teacher" in capsys.readouterr().err
 
-    def test_train_writes_artefacts_and_overrides_count(
-        self, toy_config, toy_file, tmp_path: Path, capsys
-    ) -> None:
+    def test_train_writes_artefacts_and_overrides_count(self, toy_config, toy_file, tmp_path: Path, capsys) -> None:
         out = tmp_path / "run"
         arguments = ["train", str(toy_config), "--data", str(toy_file), "--out", str(out)]
-        code = main(
-            [*arguments, "--set", "teacher.blocks=5", "--set", "name=x", "--device", "cpu", "--threads", "1"]
-        )
+        code = main([*arguments, "--set", "teacher.blocks=5", "--set", "name=x", "--device", "cpu", "--threads", "1"])
         assert code == 0
         document = read_document(out / "teacher")
         assert document.config["name"] == "x"
@@ -226,9 +222,7 @@ class TestUse:
         assert config["student"]["blocks"] == 7
         assert config["teacher"] == {"blocks": 2, "rates": [1.0, 0.5], "kind": "maf"}
 
-    def test_distill_refuses_a_teacher_of_another_task(
-        self, trained: Path, toy_file, tmp_path, capsys
-    ) -> None:
+    def test_distill_refuses_a_teacher_of_another_task(self, trained: Path, toy_file, tmp_path, capsys) -> None:
         path = trained / "teacher" / "generator.json"
         path.write_text(path.read_text().replace('"kind": "teacher"', '"kind": "tutor"'))
         code = main(["distill", str(path.parent), "--data", str(toy_file), "--out", str(tmp_path / "fast")])

@@ -57,9 +57,7 @@ class Recorded:
     compared: list[tuple[Any, Mapping[str, Any]]] = field(default_factory=list)
     passed: bool = True
 
-    def compare(
-        self, reference: Any, samples: Mapping[str, Any], domain: Any, *, reporter: Any
-    ) -> FakeComparison:
+    def compare(self, reference: Any, samples: Mapping[str, Any], domain: Any, *, reporter: Any) -> FakeComparison:
         self.compared.append((reference, samples))
         return FakeComparison(tuple(samples), len(reference), self.passed)
 
@@ -84,9 +82,7 @@ def chain(installed, toy_file: Path) -> tuple[Steps, Recorded]:
         )
     )
     recorded = Recorded()
-    steps = Steps(
-        tasks=(toy,), export=recorded.export, run_exported=recorded.run_exported, compare=recorded.compare
-    )
+    steps = Steps(tasks=(toy,), export=recorded.export, run_exported=recorded.run_exported, compare=recorded.compare)
     return steps, recorded
 
 
@@ -106,9 +102,7 @@ def test_the_whole_chain(chain, tmp_path: Path) -> None:
     assert summary["schema"] == "hepflows-report/1"
     assert summary["samples"]["onnx"]["e_tot_ratio_mean"]["value"] == 1.01
     assert summary["wall_seconds"] > 0
-    on_disk = {
-        path.relative_to(out / "calo").as_posix() for path in (out / "calo").rglob("*") if path.is_file()
-    }
+    on_disk = {path.relative_to(out / "calo").as_posix() for path in (out / "calo").rglob("*") if path.is_file()}
     assert set(summary["files"]) == on_disk
     assert len(summary["files"]) == len(on_disk)
     assert on_disk >= {

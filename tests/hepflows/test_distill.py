@@ -132,9 +132,7 @@ def test_the_student_learns_to_sample_like_the_teacher(beta: float) -> None:
     with torch.no_grad():
         torch.manual_seed(0)
         before = objective.validation_loss()
-    result = fit(
-        student, objective, 1600, TrainingConfig(epochs=12, batch_size=80, learning_rate=5e-3), seed=1
-    )
+    result = fit(student, objective, 1600, TrainingConfig(epochs=12, batch_size=80, learning_rate=5e-3), seed=1)
     assert result.best_loss < 0.15 * before
     z = torch.randn(500, DIM, generator=generator)
     with torch.no_grad():

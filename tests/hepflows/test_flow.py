@@ -22,13 +22,9 @@ def _randomise(module: torch.nn.Module, seed: int, spread: float = 0.2) -> None:
             parameter.copy_(spread * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype))
 
 
-def _coupling(
-    features: int, context: int, blocks: int = 4, base: torch.nn.Module | None = None
-) -> ConditionalFlow:
+def _coupling(features: int, context: int, blocks: int = 4, base: torch.nn.Module | None = None) -> ConditionalFlow:
     generator = torch.Generator().manual_seed(0)
-    parts = coupling_blocks(
-        features, context, SplineSettings(bound=5.0), blocks=blocks, width=16, generator=generator
-    )
+    parts = coupling_blocks(features, context, SplineSettings(bound=5.0), blocks=blocks, width=16, generator=generator)
     flow = ConditionalFlow(parts, base).double()
     _randomise(flow, 1)
     return flow.eval()
@@ -53,9 +49,7 @@ def test_coupling_log_determinant_and_reach() -> None:
     log_det = flow(x[None], c)[1]
     assert float(log_det) == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-9)
     untouched = torch.eye(5, dtype=torch.float64)
-    assert not any(torch.equal(row, unit) for row in jacobian for unit in untouched), (
-        "a feature passes unchanged"
-    )
+    assert not any(torch.equal(row, unit) for row in jacobian for unit in untouched), "a feature passes unchanged"
 
 
 @pytest.mark.parametrize("base", [None, ConditionalNormal(2, 1)])
@@ -95,9 +89,7 @@ def test_sample_has_the_density_it_states() -> None:
     assert float(entropy) == pytest.approx(float(expected), abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("cls", "name"), [(MaskedAutoregressive, "teacher"), (InverseAutoregressive, "student")]
-)
+@pytest.mark.parametrize(("cls", "name"), [(MaskedAutoregressive, "teacher"), (InverseAutoregressive, "student")])
 def test_traces_list_states_from_data_to_latent(cls: type[MaskedAutoregressive], name: str) -> None:
     blocks: list[torch.nn.Module] = []
     for block in range(3):

@@ -50,9 +50,7 @@ def away_from_knots(x, raw, spline, inverse, margin=1e-6):
     spread=st.sampled_from([0.0, 0.5, 2.0]),
 )
 @settings(max_examples=80, deadline=None)
-def test_values_and_gradients_equal_autograd_of_the_portable_code(
-    seed, bins, bound, least, inverse, shape, spread
-):
+def test_values_and_gradients_equal_autograd_of_the_portable_code(seed, bins, bound, least, inverse, shape, spread):
     spline = SplineSettings(bins=bins, bound=bound, min_width=least, min_height=least, min_derivative=least)
     x, raw = random_spline(seed, shape, spline, spread=spread)
     clear = away_from_knots(x.detach(), raw.detach(), spline, inverse)
@@ -174,9 +172,7 @@ def test_result_of_an_element_does_not_depend_on_batch_place_or_threads():
 def test_non_contiguous_tensors(inverse):
     spline = SplineSettings(bins=5)
     x, raw = (t.detach() for t in random_spline(8, (60, 20), spline))
-    expected = fused_rational_quadratic(
-        x.T.contiguous(), raw.transpose(0, 1).contiguous(), spline, inverse=inverse
-    )
+    expected = fused_rational_quadratic(x.T.contiguous(), raw.transpose(0, 1).contiguous(), spline, inverse=inverse)
     x_view, raw_view = x.clone().requires_grad_(), raw.clone().requires_grad_()
     found = fused_rational_quadratic(x_view.T, raw_view.transpose(0, 1), spline, inverse=inverse)
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))

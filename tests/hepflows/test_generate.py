@@ -37,9 +37,7 @@ class TestGenerate:
         parts = [
             row
             for k in (1, 2, 3)
-            for row in self.generate(
-                trained, tmp_path / f"{k}.toy", *wanted, "--shard", f"{k}/3", "--batch", 300
-            )
+            for row in self.generate(trained, tmp_path / f"{k}.toy", *wanted, "--shard", f"{k}/3", "--batch", 300)
         ]
         assert parts == whole
 
@@ -56,10 +54,7 @@ class TestGenerate:
         wanted = ("--energy", "1..100GeV", "-n", 5)
         rows = self.generate(trained, tmp_path / "a.toy", *wanted)
         installed.add("hepflows.runtimes", "onnx", lambda _: registry.load(trained / "teacher"))
-        assert (
-            main(["generate", str(model), "--seed", "7", "--out", str(tmp_path / "b.toy"), *map(str, wanted)])
-            == 0
-        )
+        assert main(["generate", str(model), "--seed", "7", "--out", str(tmp_path / "b.toy"), *map(str, wanted)]) == 0
         assert json.loads((tmp_path / "b.toy").read_text()) == rows
         assert main(["inspect", str(model)]) == 0
 
@@ -79,9 +74,7 @@ class TestGenerate:
             (["--like", "none.toy", "--part", "1:0"], "--part: not a part of a file"),
         ],
     )
-    def test_refusals_leave_nothing(
-        self, trained: Path, tmp_path: Path, capsys, arguments, text: str
-    ) -> None:
+    def test_refusals_leave_nothing(self, trained: Path, tmp_path: Path, capsys, arguments, text: str) -> None:
         out = tmp_path / "out" / "x.toy"
         assert main(["generate", str(trained / "teacher"), "--seed", "1", "--out", str(out), *arguments]) == 2
         assert text in capsys.readouterr().err
@@ -122,7 +115,5 @@ class TestGenerate:
         assert main([*tokens, "--force"]) == 0
 
     def test_out_of_range_on_request(self, trained: Path, tmp_path: Path) -> None:
-        rows = self.generate(
-            trained, tmp_path / "x.toy", "--energy", "500GeV", "-n", 2, "--out-of-range", "warn"
-        )
+        rows = self.generate(trained, tmp_path / "x.toy", "--energy", "500GeV", "-n", 2, "--out-of-range", "warn")
         assert len(rows) == 2

@@ -36,9 +36,7 @@ assert "validate" in shown.getvalue()
 )
 def test_nothing_heavy_is_imported(code: str) -> None:
     check = f"import sys; heavy = sorted(sys.modules.keys() & {set(HEAVY)!r}); assert not heavy, heavy"
-    result = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
 

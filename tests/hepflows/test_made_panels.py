@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn import functional as F
+from torch.nn.functional import linear
 
 from hepflows import panels as panels_module
 from hepflows.made import MADE, MaskedLinear, hidden_degrees
@@ -49,7 +49,7 @@ def test_values_and_gradients_are_those_of_the_masked_product(seed, rows, column
         for shape in ((batch, columns), (rows, columns), (rows,))
     )
     ours = masked_linear(x, weight, bias, mask, panels)
-    theirs = F.linear(x, weight * mask, bias)
+    theirs = linear(x, weight * mask, bias)
     torch.testing.assert_close(ours, theirs)
     upstream = torch.randn(theirs.shape, generator=generator, dtype=torch.float64)
     for a, b in zip(
@@ -82,9 +82,7 @@ def test_not_a_number_in_masked_weights_is_without_effect_outside_of_the_stairca
 
 
 @pytest.mark.parametrize("degrees", ["even", "sequential"])
-@pytest.mark.parametrize(
-    ("features", "hidden"), [(1, [4]), (2, [3]), (7, [5, 5]), (9, [20, 13, 16]), (30, [8])]
-)
+@pytest.mark.parametrize(("features", "hidden"), [(1, [4]), (2, [3]), (7, [5, 5]), (9, [20, 13, 16]), (30, [8])])
 def test_output_d_depends_on_inputs_before_d_only(features, hidden, degrees, many_panels):
     torch.manual_seed(0)
     made = MADE(features, 3, hidden, 4, degrees=degrees).double()
@@ -120,7 +118,7 @@ def test_second_derivatives_and_transforms(many_panels):
     layer = MaskedLinear(staircase(6, 5, generator)).double()
     x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(layer, (x,))
-    expected = F.linear(x, layer.masked_weight(), layer.bias)
+    expected = linear(x, layer.masked_weight(), layer.bias)
     torch.testing.assert_close(torch.func.vmap(layer)(x), expected)
     rows = torch.func.vmap(torch.func.jacrev(layer))(x)
     torch.testing.assert_close(rows, layer.masked_weight().expand(3, -1, -1))

@@ -84,11 +84,7 @@ def test_constraints_pin_every_installed_requirement() -> None:
 
 def test_entry_points_can_be_loaded() -> None:
     for group in ("commands", "tasks", "exporters", "runtimes", "metrics"):
-        found = [
-            e
-            for e in metadata.entry_points(group=f"hepflows.{group}")
-            if e.dist and e.dist.name == "hepflows"
-        ]
+        found = [e for e in metadata.entry_points(group=f"hepflows.{group}") if e.dist and e.dist.name == "hepflows"]
         assert found, group
         for entry in found:
             assert entry.load() is not None

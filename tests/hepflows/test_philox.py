@@ -49,14 +49,10 @@ def test_quantile_equals_scipy() -> None:
     dim=st.integers(1, 30),
     data=st.data(),
 )
-def test_any_split_gives_the_same_numbers(
-    seed: int, first: int, n: int, dim: int, data: st.DataObject
-) -> None:
+def test_any_split_gives_the_same_numbers(seed: int, first: int, n: int, dim: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, n))
     whole = normal_noise(seed, first, n, dim)
-    parts = np.concatenate(
-        [normal_noise(seed, first, cut, dim), normal_noise(seed, first + cut, n - cut, dim)]
-    )
+    parts = np.concatenate([normal_noise(seed, first, cut, dim), normal_noise(seed, first + cut, n - cut, dim)])
     assert np.array_equal(whole, parts)
     assert np.array_equal(whole[:, : dim // 2], normal_noise(seed, first, n, dim // 2))
 

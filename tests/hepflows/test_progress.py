@@ -19,9 +19,7 @@ class Clock:
 
 def test_plain_lines_come_at_most_every_few_seconds() -> None:
     stream, clock = io.StringIO(), Clock()
-    with PlainReporter(stream, interval_seconds=5, clock=clock).stage(
-        "fit", total=100, unit="epochs"
-    ) as stage:
+    with PlainReporter(stream, interval_seconds=5, clock=clock).stage("fit", total=100, unit="epochs") as stage:
         for epoch in range(100):
             clock.seconds += 0.5
             stage.advance(loss=1 / (epoch + 1))

@@ -109,9 +109,7 @@ class TestLoad:
     def test_artefact(self, installed, toy_file: Path, tmp_path: Path) -> None:
         task = registry.task("toy")
         config = task.config_type(task="toy")
-        out = task.train(
-            config, toy_file, tmp_path / "run", reporter=None, force=False, threads=1, device="cpu"
-        )
+        out = task.train(config, toy_file, tmp_path / "run", reporter=None, force=False, threads=1, device="cpu")
         generator: AnyGenerator = registry.load(out["teacher"])
         assert generator.task == "toy"
         assert generator.sample([10.0, 20.0], seed=1).incident_energy_gev.tolist() == [10.0, 20.0]

@@ -64,9 +64,7 @@ def test_equals_nflows_at_equal_parameters(inverse: bool) -> None:
 def test_zero_parameters_are_the_identity() -> None:
     settings = SplineSettings(bins=5, bound=3.0)
     x = torch.linspace(-5, 5, 101, dtype=torch.float64)
-    y, log_derivative = rational_quadratic(
-        x, torch.zeros(101, settings.n_parameters, dtype=x.dtype), settings
-    )
+    y, log_derivative = rational_quadratic(x, torch.zeros(101, settings.n_parameters, dtype=x.dtype), settings)
     torch.testing.assert_close(y, x)
     torch.testing.assert_close(log_derivative, torch.zeros_like(x), rtol=0, atol=1e-12)
 
@@ -92,9 +90,7 @@ def test_density_is_normalised() -> None:
     assert float(torch.trapezoid(density, x)) == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"bins": 0}, {"bound": 0.0}, {"min_width": 0.2, "bins": 8}, {"min_derivative": 1.5}]
-)
+@pytest.mark.parametrize("wrong", [{"bins": 0}, {"bound": 0.0}, {"min_width": 0.2, "bins": 8}, {"min_derivative": 1.5}])
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         SplineSettings(**wrong)  # type: ignore[arg-type]

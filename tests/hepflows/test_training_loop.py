@@ -51,9 +51,7 @@ def _network() -> nn.Module:
         return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 1))
 
 
-def _fit(
-    directory: Path | None, *, resume: bool = False, **stop: int
-) -> tuple[nn.Module, list[dict[str, float]]]:
+def _fit(directory: Path | None, *, resume: bool = False, **stop: int) -> tuple[nn.Module, list[dict[str, float]]]:
     model = _network()
     objective = _Regression(model, **stop)  # type: ignore[arg-type]
     result = fit(model, objective, 200, SETTINGS, seed=9, directory=directory, resume=resume)
@@ -61,9 +59,7 @@ def _fit(
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:
-    return all(
-        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path) -> None:
@@ -148,9 +144,7 @@ def test_nothing_but_bad_batches_is_an_error() -> None:
 
 def test_patience_stops_early() -> None:
     model = _network()
-    settings = SETTINGS.model_copy(
-        update={"epochs": 200, "patience": 3, "learning_rate": 0.2, "schedule": "constant"}
-    )
+    settings = SETTINGS.model_copy(update={"epochs": 200, "patience": 3, "learning_rate": 0.2, "schedule": "constant"})
     result = fit(model, _Regression(model), 200, settings, seed=9)
     assert len(result.history) == result.best_epoch + 3 < 200
 

@@ -64,9 +64,7 @@ class PointDomain:
         return (
             Observable(name="a", label="$a$", unit="mm", group="Both", values=a),
             Observable(name="b", label="$b$", unit="", group="Both", values=b),
-            Observable(
-                name="all", label="entries", unit="MeV", group="All", values=np.exp(events.x), log=True
-            ),
+            Observable(name="all", label="entries", unit="MeV", group="All", values=np.exp(events.x), log=True),
         )
 
     def classifier_inputs(self, events, *, preset, inputs):

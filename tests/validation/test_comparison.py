@@ -50,9 +50,7 @@ def test_errors_of_ratios_have_the_right_size(points, domain):
             points(400, seed=seed), points(200, seed=1000 + seed), domain, settings=NO_CLASSIFIER
         )
         metrics = result.samples["generated"]
-        pulls += [
-            (metrics[k].value - 1) / metrics[k].error for k in ("a_mean", "a_std", "b_bin_0", "b_bin_4")
-        ]
+        pulls += [(metrics[k].value - 1) / metrics[k].error for k in ("a_mean", "a_std", "b_bin_0", "b_bin_4")]
     assert np.std(pulls) == pytest.approx(1.0, abs=0.2)
     assert np.mean(pulls) == pytest.approx(0.0, abs=0.3)
 

@@ -14,9 +14,7 @@ def test_separation_of_shifted_gaussians_agrees_with_quadrature():
     shift, n = 0.7, 400_000
     rng = np.random.default_rng(3)
     edges = np.linspace(-5, 6, 111)
-    counted = separation_power(
-        histogram(rng.normal(size=n), edges), histogram(rng.normal(shift, 1, n), edges)
-    )
+    counted = separation_power(histogram(rng.normal(size=n), edges), histogram(rng.normal(shift, 1, n), edges))
 
     def integrand(x):
         p, q = stats.norm.pdf(x), stats.norm.pdf(x - shift)
@@ -35,9 +33,7 @@ def test_separation_limits_and_symmetry():
     assert separation_power(a, c) == separation_power(c, a)
 
 
-@given(
-    st.lists(st.floats(0, 1e6), min_size=4, max_size=4), st.lists(st.floats(0, 1e6), min_size=4, max_size=4)
-)
+@given(st.lists(st.floats(0, 1e6), min_size=4, max_size=4), st.lists(st.floats(0, 1e6), min_size=4, max_size=4))
 @settings(max_examples=50, deadline=None)
 def test_separation_lies_between_zero_and_one(first, second):
     value = separation_power(np.array(first) + 1e-3, np.array(second) + 1e-3)
@@ -96,9 +92,7 @@ def test_derived_edges_cover_the_reference_and_need_no_luck():
     assert np.mean((values >= edges[0]) & (values <= edges[-1])) == pytest.approx(0.998, abs=1e-3)
     assert np.all(np.diff(derive_edges(np.full(10, 2.0), n_events=10)) > 0)
     assert np.all(np.diff(derive_edges(np.full(10, np.nan), n_events=10)) > 0)
-    logarithmic = derive_edges(
-        np.concatenate([np.zeros(100), np.geomspace(1, 1e4, 1000)]), n_events=1000, log=True
-    )
+    logarithmic = derive_edges(np.concatenate([np.zeros(100), np.geomspace(1, 1e4, 1000)]), n_events=1000, log=True)
     np.testing.assert_allclose(np.diff(np.log(logarithmic)), np.diff(np.log(logarithmic))[0])
 
 

@@ -1,0 +1,283 @@
+"""Training, distillation, sampling and saving of the whole two-stage model on synthetic showers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from calofast.generator import CaloGenerator
+from calofast.training import CaloFlow, Run, distill, fit
+from hepflows.artefact import load_artefact
+from hepflows.errors import ArtefactError, ConditionError, DataError, GeometryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from calofast.config import CaloFlowConfig
+    from calofast.showers import Showers
+
+
+@dataclass(frozen=True)
+class Trained:
+    showers: Showers
+    config: CaloFlowConfig
+    teacher: CaloGenerator
+    student: CaloGenerator
+
+
+@pytest.fixture(scope="module")
+def trained(make_showers: Callable[..., Showers], make_config: Callable[..., CaloFlowConfig]) -> Trained:
+    showers, config = make_showers(600), make_config()
+    teacher = fit(CaloFlow(showers.geometry, config), showers)
+    return Trained(showers, config, teacher, distill(teacher, showers))
+
+
+@pytest.fixture(params=["teacher", "student"])
+def generator(request: pytest.FixtureRequest, trained: Trained) -> CaloGenerator:
+    chosen: CaloGenerator = getattr(trained, request.param)
+    return chosen
+
+
+def test_showers_have_the_response_of_the_training_data(generator: CaloGenerator, trained: Trained) -> None:
+    real = trained.showers
+    made = generator.sample(real.incident_energy_gev, seed=3, out_of_range="error")
+    assert len(made) == len(real)
+    assert made.geometry == real.geometry
+    assert made.pdg == 11
+    ratio = made.e_tot_mev / (1000.0 * made.incident_energy_gev)
+    expected = real.e_tot_mev / (1000.0 * real.incident_energy_gev)
+    assert ratio.mean() == pytest.approx(expected.mean(), rel=0.01)
+    assert ratio.std() == pytest.approx(expected.std(), rel=0.35)
+    empty, expected_empty = ((x.layer_energies_mev[:, 2] == 0).mean() for x in (made, real))
+    assert empty == pytest.approx(expected_empty, abs=0.1)
+    positive = made.voxels_mev[made.voxels_mev > 0]
+    assert positive.min() >= np.float32(0.01)
+
+
+def test_voxels_add_up_to_the_first_stages_energies(generator: CaloGenerator) -> None:
+    energies, voxels = generator.sample_stages(np.linspace(2, 95, 300), seed=1)
+    sums = np.stack(
+        [voxels[:, part].astype(np.float64).sum(axis=1) for part in generator.geometry.layer_slices], axis=1
+    )
+    np.testing.assert_allclose(sums, energies, rtol=1e-5, atol=1e-6)
+    removed = generator.energy_removed_by_threshold(np.linspace(2, 95, 300), seed=1)
+    assert 0 <= removed < 0.005
+    assert generator.document["metrics"]["energy_removed_by_threshold"] < 0.005
+
+
+def test_a_shower_follows_from_seed_and_index_alone(generator: CaloGenerator) -> None:
+    energies = np.linspace(2, 95, 300)
+    whole = generator.sample(energies, seed=5).voxels_mev
+    first = generator.sample(energies[:100], seed=5).voxels_mev
+    second = generator.sample(energies[100:], seed=5, first_event=100).voxels_mev
+    assert np.array_equal(whole, np.concatenate([first, second]))
+    assert not np.array_equal(whole[:100], generator.sample(energies[:100], seed=6).voxels_mev)
+
+
+def test_teacher_and_student_share_the_first_stage(trained: Trained) -> None:
+    energies = np.linspace(2, 95, 50)
+    one, _ = trained.teacher.sample_stages(energies, seed=2)
+    two, _ = trained.student.sample_stages(energies, seed=2)
+    assert np.array_equal(one, two)
+
+
+def test_density_is_finite_and_prefers_real_showers(generator: CaloGenerator, trained: Trained) -> None:
+    first, second = generator.log_prob(trained.showers)
+    assert np.isfinite(first).all()
+    assert np.isfinite(second).all()
+    again = generator.log_prob(trained.showers)
+    assert np.array_equal(second, again[1])
+    scrambled = trained.showers.select(np.arange(600))
+    wrong = CaloGenerator.log_prob(
+        generator,
+        type(scrambled)(
+            geometry=scrambled.geometry,
+            incident_energy_gev=scrambled.incident_energy_gev[::-1].copy(),
+            voxels_mev=scrambled.voxels_mev,
+        ),
+    )[0]
+    assert first.mean() > wrong.mean() + 1
+
+
+def test_saved_and_loaded_generators_agree(generator: CaloGenerator, tmp_path: Path) -> None:
+    generator.save(tmp_path / "g")
+    loaded = CaloGenerator.load(tmp_path / "g")
+    assert loaded.document == generator.document
+    assert loaded.kind == generator.kind
+    energies = [3.0, 50.0, 90.0]
+    assert np.array_equal(loaded.sample(energies, seed=1).voxels_mev, generator.sample(energies, seed=1).voxels_mev)
+    document, state = load_artefact(tmp_path / "g")
+    assert document.valid_range["incident_energy_gev"][0] > 0
+    assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in state.values())
+
+
+def test_loading_needs_a_calofast_artefact(trained: Trained, tmp_path: Path) -> None:
+    trained.teacher.save(tmp_path / "g")
+    other = json.loads((tmp_path / "g" / "generator.json").read_text())
+    assert other["task"] == "calofast"
+    with pytest.raises(ArtefactError):
+        CaloGenerator.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("energies", "message"),
+    [([0.2], "outside the trained range"), ([50.0, 1e4], r"incident_energy_gev\[1\]"), ([np.nan], "finite")],
+)
+def test_energies_outside_the_range_are_refused(generator: CaloGenerator, energies: list[float], message: str) -> None:
+    with pytest.raises(ConditionError, match=message):
+        generator.sample(energies, seed=1)
+
+
+def test_on_request_the_range_is_only_a_warning(generator: CaloGenerator) -> None:
+    with pytest.warns(UserWarning, match="outside the trained range"):
+        made = generator.sample([120.0], seed=1, out_of_range="warn")
+    assert made.e_tot_mev[0] > 0
+    with pytest.raises(ConditionError):
+        generator.sample([-1.0], seed=1, out_of_range="warn")
+
+
+@pytest.mark.parametrize("conditions", [{"theta_rad": [0.1]}, {"angle": [0.2]}])
+def test_unknown_conditions_are_refused(generator: CaloGenerator, conditions: dict[str, list[float]]) -> None:
+    with pytest.raises(ConditionError, match="do not fit"):
+        generator.sample([50.0], seed=1, conditions=conditions)
+
+
+def test_export_module_gives_the_samplers_showers(generator: CaloGenerator) -> None:
+    from hepflows.philox import normal_noise
+
+    module = generator.sampling_module()
+    cond = torch.full((256, 1), 40.0)
+    noise = torch.from_numpy(normal_noise(4, 0, 256, generator.noise_dim))
+    with torch.no_grad():
+        direct = module(cond, noise).numpy()
+        clamped = module(torch.full((4, 1), 1e6), noise[:4])
+    np.testing.assert_array_equal(direct, generator.sample([40.0] * 256, seed=4).voxels_mev)
+    top = generator.document["valid_range"]["incident_energy_gev"][1]
+    assert float(clamped.sum(1).max()) < 1100 * top
+    metadata = generator.export_metadata()
+    assert json.loads(json.dumps(metadata)) == metadata
+    assert metadata["conditions"][0]["unit"] == "GeV"
+
+
+def test_a_second_condition_is_learnt_carried_and_required(
+    make_showers: Callable[..., Showers], make_config: Callable[..., CaloFlowConfig], tmp_path: Path
+) -> None:
+    showers = make_showers(1500, theta=True)
+    data = {"validation_fraction": 0.2, "conditions": ["incident_energy_gev", "theta_rad"]}
+    training = {"epochs": 25, "batch_size": 100, "learning_rate": 5e-3}
+    config = make_config(data=data, layer_energies={"blocks": 2, "hidden": [24], "training": training}, student=None)
+    teacher = fit(CaloFlow(showers.geometry, config), showers)
+    teacher.save(tmp_path / "g")
+    teacher = CaloGenerator.load(tmp_path / "g")
+    assert teacher.condition_names == ("incident_energy_gev", "theta_rad")
+    assert teacher.document["units"]["theta_rad"] == "rad"
+    energies = np.full(400, 50.0)
+    responses = [
+        teacher.sample(energies, seed=1, conditions={"theta_rad": np.full(400, angle)}).e_tot_mev.mean() / 50_000
+        for angle in (0.1, 0.9)
+    ]
+    assert responses == pytest.approx([0.86, 0.54], abs=0.03)
+    made = teacher.sample([50.0], seed=1, conditions={"theta_rad": [0.5]})
+    assert made.conditions["theta_rad"].tolist() == [0.5]
+    assert made.condition_units == {"theta_rad": "rad"}
+    with pytest.raises(ConditionError, match="theta_rad"):
+        teacher.sample([50.0], seed=1)
+    with pytest.raises(ConditionError, match="theta_rad"):
+        teacher.sample([50.0], seed=1, conditions={"theta_rad": [7.0]})
+    with pytest.raises(ConditionError, match="not in the data"):
+        fit(CaloFlow(showers.geometry, config), make_showers(100))
+
+
+def test_published_preprocessing_trains_too(
+    make_showers: Callable[..., Showers], make_config: Callable[..., CaloFlowConfig]
+) -> None:
+    showers = make_showers(600)
+    config = make_config(
+        preprocessing={"voxels": "logit", "standardise": False, "mirrors": ["mirror_x", "mirror_y"]},
+        student=None,
+    )
+    teacher = fit(CaloFlow(showers.geometry, config), showers)
+    made = teacher.sample(showers.incident_energy_gev, seed=1)
+    ratio = made.e_tot_mev.sum() / showers.e_tot_mev.sum()
+    assert ratio == pytest.approx(1.0, abs=0.02)
+    energies, voxels = teacher.sample_stages(showers.incident_energy_gev, seed=1)
+    np.testing.assert_allclose(voxels.sum(axis=1), energies.sum(axis=1), rtol=1e-5)
+
+
+def test_mirrors_leave_the_likelihoods_data_symmetric(
+    make_showers: Callable[..., Showers], make_config: Callable[..., CaloFlowConfig]
+) -> None:
+    from calofast.dataset import make_tensors
+
+    showers = make_showers(200)
+    config = make_config(preprocessing={"mirrors": ["mirror_x", "mirror_y"]})
+    tensors = make_tensors(showers, config, "cpu")
+    assert tensors.mirrors.shape == (4, 12)
+    assert torch.equal(tensors.mirrors[0], torch.arange(12))
+    torch.manual_seed(0)
+    voxels, conditions = tensors.training_batch(torch.arange(len(tensors.train)))
+    plain = tensors.voxels_mev[tensors.train]
+    torch.testing.assert_close(voxels.sum(1), plain.sum(1))
+    assert not torch.equal(voxels, plain)
+    assert torch.equal(conditions, tensors.conditions[tensors.train])
+    assert set(tensors.train.tolist()).isdisjoint(tensors.validation.tolist())
+
+
+def test_a_stopped_chain_resumes_to_the_same_generators(
+    make_showers: Callable[..., Showers],
+    make_config: Callable[..., CaloFlowConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from hepflows.errors import Interrupted
+    from hepflows.train import loop
+
+    showers, config = make_showers(300), make_config()
+    spec = CaloFlow(showers.geometry, config)
+    teacher = fit(spec, showers)
+    student = distill(teacher, showers)
+    steps = {"left": 14}
+    original = loop._Trainer._step
+
+    def counted(self: Any, rows: torch.Tensor) -> float:
+        steps["left"] -= 1
+        if steps["left"] == 0:
+            import os
+            import signal
+
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, rows)
+
+    monkeypatch.setattr(loop._Trainer, "_step", counted)
+    results: list[CaloGenerator] = []
+    for _ in range(8):
+        try:
+            first = fit(spec, showers, run=Run(directory=tmp_path, resume=True))
+            results = [first, distill(first, showers, run=Run(directory=tmp_path, resume=True))]
+            break
+        except Interrupted:
+            steps["left"] = 14
+    assert len(results) == 2, "the training did not come to its end"
+    for before, after in zip((teacher, student), results, strict=True):
+        for name, tensor in before.model.state_dict().items():
+            assert torch.equal(tensor, after.model.state_dict()[name]), name
+
+
+def test_impossible_trainings_are_refused(
+    make_showers: Callable[..., Showers], make_config: Callable[..., CaloFlowConfig], trained: Trained
+) -> None:
+    from calofast.geometry import calogan
+
+    few = make_showers(15)
+    with pytest.raises(DataError, match="too few"):
+        fit(CaloFlow(few.geometry, make_config()), few)
+    with pytest.raises(GeometryError, match="another geometry"):
+        fit(CaloFlow(calogan(), make_config()), few)
+    with pytest.raises(ArtefactError, match="only a teacher"):
+        distill(trained.student, trained.showers)

@@ -1,0 +1,122 @@
+"""What the documentation says is checked: links, configurations, defaults, test vectors."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from calofast.config import CaloFlowConfig, StudentConfig
+from hepflows.config import StrictConfig, parse_config
+from hepflows.philox import normal_noise, random_words, uniform_noise
+from validation.gates import read_gates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ENERGY_STREAM = 0x45
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def rows(page: str, columns: int) -> Iterator[list[str]]:
+    """Cells of all table rows with so many columns, heads and rules among them."""
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+        if line.startswith("|") and len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == columns:
+            yield cells
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_resolve(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if not target.startswith(("https://", "http://", "#")):
+            file = (page.parent / target.partition("#")[0]).resolve()
+            assert file.exists(), target
+            assert file.is_relative_to(ROOT), f"{target} leads out of the repository"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_toml_blocks_are_valid(page: Path, tmp_path: Path) -> None:
+    for block in TOML.findall(page.read_text(encoding="utf-8")):
+        content = tomllib.loads(block)
+        if "task" in content:
+            parse_config(block, where=name(page))
+        elif "gates" in content:
+            file = tmp_path / "gates.toml"
+            file.write_text(block, encoding="utf-8")
+            assert read_gates(file)
+        else:
+            # What remains is for the pyproject.toml of a plug-in
+            groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+            assert set(content["project"]["entry-points"]) <= set(groups)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.toml")), ids=name)
+def test_examples_load(file: Path) -> None:
+    assert isinstance(parse_config(file.read_text(encoding="utf-8"), where=name(file)), CaloFlowConfig)
+
+
+def test_documented_defaults_are_those_of_the_code() -> None:
+    documented = {
+        cells[0].strip("`"): None if cells[2] == "none" else tomllib.loads(f"v = {cells[2].strip('`')}")["v"]
+        for cells in rows("docs/configuration.md", 4)
+        if re.fullmatch(r"`[a-z_.*]+`", cells[0])
+    }
+    # A student is absent by default; its keys are documented with those of an empty [student]
+    actual = dict(defaults(CaloFlowConfig(student=StudentConfig())))
+    patterns = {key for key in documented if key.startswith("*.")}
+    seen = set()
+    for key, value in actual.items():
+        pattern = "*." + ".".join(key.split(".")[-2:])
+        entry = pattern if pattern in patterns else key
+        assert entry in documented, f"{key} is not documented"
+        assert documented[entry] == value, key
+        seen.add(entry)
+    assert seen == set(documented), "keys are documented that do not exist"
+
+
+def defaults(config: StrictConfig, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Path and value of every key, tuples as lists."""
+    for key in type(config).model_fields:
+        value = getattr(config, key)
+        if isinstance(value, StrictConfig):
+            yield from defaults(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+
+
+def test_noise_vectors() -> None:
+    count = 0
+    for seed, event, element, word, uniform, normal, bits in rows("docs/noise.md", 7):
+        if seed.isdecimal():
+            size = int(element) + 1
+            assert f"`{random_words(int(seed), int(event), 1, size)[0, -1]:08x}`" == word
+            assert uniform_noise(int(seed), int(event), 1, size)[0, -1] == float(uniform)
+            drawn = normal_noise(int(seed), int(event), 1, size)[:, -1:]
+            # another mathematics library may round the last place of the logarithm differently
+            stated = np.array([[int(bits.strip("`"), 16)]], dtype=np.uint32).view(np.float32)
+            np.testing.assert_array_max_ulp(drawn, stated, maxulp=1)
+            np.testing.assert_allclose(drawn, float(normal), rtol=2e-7)
+            count += 1
+    assert count >= 10
+
+
+def test_noise_vectors_of_the_energy_stream() -> None:
+    count = 0
+    for seed, event, element, word, uniform in rows("docs/noise.md", 5):
+        if seed.isdecimal():
+            arguments = (int(seed), int(event), 1, int(element) + 1)
+            assert f"`{random_words(*arguments, stream=ENERGY_STREAM)[0, -1]:08x}`" == word
+            assert uniform_noise(*arguments, stream=ENERGY_STREAM)[0, -1] == float(uniform)
+            count += 1
+    assert count >= 2

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from hepflows.config import StrictConfig
 from hepflows.errors import ConfigError
 from hepflows.splines import SplineSettings
 from hepflows.train.distill import DistillationConfig
 from hepflows.train.settings import TrainingConfig
+
+HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+"""Units of each hidden layer of a network."""
+
+EnergyUnit = Literal["", "eV", "keV", "MeV", "GeV", "TeV"]
 
 
 class SplineConfig(StrictConfig):
@@ -22,32 +27,108 @@ class SplineConfig(StrictConfig):
     min_height: float = Field(default=1e-6, gt=0)
     min_derivative: float = Field(default=1e-6, gt=0, lt=1)
 
+    @model_validator(mode="after")
+    def _room(self) -> SplineConfig:
+        if max(self.min_width, self.min_height) * self.bins >= 1:
+            raise ValueError("min_width and min_height times bins must stay below 1")
+        return self
+
     def settings(self) -> SplineSettings:
         """The engine's settings."""
         return SplineSettings(**self.model_dump())
 
 
-class DataConfig(StrictConfig):
-    """Which showers are used.
+class UnitsConfig(StrictConfig):
+    """Units that a file really has; empty stands for those of its format.
+
+    Attributes:
+        incident_energy: unit of the incident energies.
+        voxels: unit of the deposits.
+    """
+
+    incident_energy: EnergyUnit = ""
+    voxels: EnergyUnit = ""
+
+
+class ReadingConfig(StrictConfig):
+    """Which showers of a file are read, and how; also what ``--read`` takes.
 
     Attributes:
         part: share of the file by position, so that the rest stays unseen.
         energy_range_gev: keep showers with incident energies in this range.
         first: keep this many showers.
-        validation_fraction: share of the kept showers held out for early stopping.
+        pdg: keep this particle only.
         format: format of the file; empty detects it.
-        geometry: `calogan` or the like for files that do not carry their geometry; empty detects it.
+        tree: name of the ROOT tree, if several could be meant.
+        geometry: built-in geometry for files that do not carry theirs; empty detects it.
         binning_xml: geometry of a CaloChallenge file, path.
-        conditions: names of further conditions that the networks see beside the incident energy.
+        units: units of the file, if they are not those of its format.
+        conditions: the incident energy, then further scalars to read; None takes those known by name.
     """
 
     part: tuple[float, float] = (0.0, 1.0)
     energy_range_gev: tuple[float, float] | None = None
     first: int | None = Field(default=None, ge=1)
-    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    pdg: int | None = None
     format: Literal["", "calogan", "calochallenge", "root-cells", "root-hits"] = ""
-    geometry: str = ""
+    tree: str = ""
+    geometry: Literal[
+        "",
+        "calogan",
+        "calogan_hits",
+        "calochallenge_photons",
+        "calochallenge_pions",
+        "calochallenge_dataset_2",
+        "calochallenge_dataset_3",
+    ] = ""
     binning_xml: str = ""
+    units: UnitsConfig = UnitsConfig()
+    conditions: tuple[str, ...] | None = None
+
+    @field_validator("part", "energy_range_gev")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] <= value[1]:
+            raise ValueError("must be two rising numbers, not negative")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ReadingConfig:
+        if self.part[0] == self.part[1] or self.part[1] > 1:
+            raise ValueError("part must be two different fractions in [0, 1]")
+        if self.geometry and self.binning_xml:
+            raise ValueError("give either geometry or binning_xml, not both")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of `calofast.read_showers`."""
+        from calofast.detection import named_geometry
+
+        further = None if self.conditions is None else self.conditions[1:] or None
+        units = {name: unit for name, unit in self.units.model_dump().items() if unit}
+        return {
+            "part": self.part,
+            "energy_range_gev": self.energy_range_gev,
+            "first": self.first,
+            "pdg": self.pdg,
+            "format": self.format or None,
+            "tree": self.tree or None,
+            "geometry": named_geometry(self.geometry) if self.geometry else None,
+            "binning_xml": self.binning_xml or None,
+            "units": units or None,
+            "conditions": further,
+        }
+
+
+class DataConfig(ReadingConfig):
+    """Which showers are used.
+
+    Attributes:
+        validation_fraction: share of the kept showers held out for early stopping.
+        conditions: what the networks see: the incident energy, then any further scalars of the file.
+    """
+
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     conditions: tuple[str, ...] = ("incident_energy_gev",)
 
     @model_validator(mode="after")
@@ -85,11 +166,21 @@ class PreprocessingConfig(StrictConfig):
 
 
 class LayerEnergyConfig(StrictConfig):
-    """Flow I."""
+    """Flow I.
+
+    Attributes:
+        blocks: MAF blocks.
+        hidden: widths of the masked networks.
+        dropout: dropout in them.
+        alpha: of the logit; layer shares below it are squashed, so that it belongs below threshold / energy.
+        spline: shape of the splines.
+        training: how it is trained.
+    """
 
     blocks: int = Field(default=6, ge=1)
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: HiddenUnits = (64, 64)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    alpha: float = Field(default=1e-6, gt=0, lt=0.1)
     spline: SplineConfig = SplineConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -98,7 +189,7 @@ class TeacherConfig(StrictConfig):
     """Flow II teacher (MAF)."""
 
     blocks: int = Field(default=8, ge=1)
-    hidden: tuple[int, ...] = (378, 378)
+    hidden: HiddenUnits = (378, 378)
     dropout: float = Field(default=0.05, ge=0, lt=1)
     degrees: Literal["even", "sequential"] = "even"
     spline: SplineConfig = SplineConfig()
@@ -108,7 +199,7 @@ class TeacherConfig(StrictConfig):
 class StudentConfig(StrictConfig):
     """Flow II student (IAF); it has the teacher's number of blocks, permutations and splines."""
 
-    hidden: tuple[int, ...] = (378, 378)
+    hidden: HiddenUnits = (378, 378)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     loss: DistillationConfig = DistillationConfig()
     training: TrainingConfig = TrainingConfig()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hepflows.errors import ConditionError, DataError, GeometryError
+from hepflows.errors import ConditionError, ConfigError, DataError, GeometryError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +58,7 @@ def make_tensors(showers: Showers, config: CaloFlowConfig, device: str) -> Showe
 
     Raises:
         ConditionError: a configured condition is not in the data.
+        ConfigError: the hit threshold lies above all data.
         DataError: too few showers.
         GeometryError: a configured mirror is no symmetry of the geometry.
     """
@@ -71,7 +72,21 @@ def make_tensors(showers: Showers, config: CaloFlowConfig, device: str) -> Showe
     n = len(showers)
     n_validation = max(1, round(config.data.validation_fraction * n))
     if n - n_validation < _MIN_TRAINING:
-        raise DataError("too few showers to train on", expected=f"at least {_MIN_TRAINING}", found=n - n_validation)
+        raise DataError(
+            "too few showers to train on",
+            where=showers.provenance.get("file"),
+            expected=f"at least {_MIN_TRAINING}",
+            found=n - n_validation,
+            remedy="use more data: a larger file, or a wider selection in [data]",
+        )
+    if float(showers.voxels_mev.max()) < config.preprocessing.threshold_mev:
+        raise ConfigError(
+            "no voxel of the data reaches the hit threshold",
+            where="preprocessing.threshold_mev",
+            expected=f"below {float(showers.voxels_mev.max()):g} MeV, the largest voxel",
+            found=config.preprocessing.threshold_mev,
+            remedy="lower the threshold, or check the units of the data",
+        )
     columns = [showers.incident_energy_gev, *(showers.conditions[name] for name in names[1:])]
     conditions = np.stack(columns, axis=1).astype(np.float32)
     order = np.random.default_rng(config.seed).permutation(n)

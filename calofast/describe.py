@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calofast.reading import check_units, open_showers, read_entries
+from calofast.remedies import option
 from calofast.selection import ReadOptions, plan_reading
 
 if TYPE_CHECKING:
@@ -141,5 +142,5 @@ def _warnings(
     if overflow is not None and overflow > 0.1 * (overflow + deposited):
         found.append(f"{overflow / (overflow + deposited):.1%} of the energy lies outside of the voxels")
     if len(codes) > 1:
-        found.append(f"several particles (pdg {', '.join(map(str, codes))}): select one with pdg=")
+        found.append(f"several particles (pdg {', '.join(map(str, codes))}): select one with {option('pdg=...')}")
     return tuple(found)

@@ -14,6 +14,7 @@ from calofast.geometry import Geometry
 from calofast.showers import Showers, unit_of
 from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
 from hepflows.config import build, config_to_dict
+from hepflows.document import RESTORE
 from hepflows.errors import ArtefactError, ConditionError
 from hepflows.sampler import sample_in_tiles
 
@@ -118,6 +119,12 @@ class CaloGenerator:
             },
         )
 
+    def check_conditions(
+        self, incident_energy_gev: ArrayLike, *, conditions: Mapping[str, ArrayLike] | None = None
+    ) -> None:
+        """Raise the `ConditionError` that `sample` would raise for these conditions."""
+        self._check_range(self.condition_matrix(incident_energy_gev, conditions), "error")
+
     def sample_stages(
         self, incident_energy_gev: ArrayLike, *, seed: int, conditions: Mapping[str, ArrayLike] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -187,6 +194,9 @@ class CaloGenerator:
             "threshold_mev": self.config.preprocessing.threshold_mev,
             "pdg": self._pdg(),
             "provenance": document["provenance"],
+            "training_data_sha256": document["provenance"].get("data_sha256"),
+            "simulation_version": document["provenance"].get("geant4"),
+            "detector": document["provenance"].get("geometry"),
             "training_seed": self.config.seed,
             "metrics": document["metrics"],
         }
@@ -215,6 +225,10 @@ class CaloGenerator:
             )
         config = build(CaloFlowConfig, document.config, where=f"{directory}: config")
         geometry = Geometry.from_dict(document.geometry, where=f"{directory}: geometry")
+        if missing := [name for name in config.data.conditions if name not in document.valid_range]:
+            raise ArtefactError(
+                "a condition has no valid range", where=f"{directory}: valid_range", expected=missing[0], remedy=RESTORE
+            )
         kind: Literal["teacher", "student"] = "teacher" if document.kind == "teacher" else "student"
         model = CaloFlowModel(geometry.layer_sizes, config, kind)
         load_state(model, state, where=directory)
@@ -257,12 +271,18 @@ class CaloGenerator:
                 where=f"{name}[{first}]",
                 expected=f"{low:.6g} ... {high:.6g}",
                 found=f"{matrix[first, column]:.6g} ({int(outside.sum())} of {len(matrix)} events are outside)",
-                remedy="generate inside the range, train on a wider one, or extrapolate with out_of_range='warn'",
+                remedy="generate inside the range, train on a wider one, or extrapolate with --out-of-range warn "
+                "(in Python out_of_range='warn')",
             )
             nonsense = name == "incident_energy_gev" and bool((matrix[:, column] <= 0).any())
             if out_of_range == "error" or nonsense:
                 raise error
-            warnings.warn(str(error), UserWarning, stacklevel=3)
+            # the same words for every batch, so that Python shows them once
+            warnings.warn(
+                f"{name} lies outside the trained range {error.expected}: these showers are extrapolated",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _pdg(self) -> int | None:
         pdg = self._document.provenance.get("pdg")

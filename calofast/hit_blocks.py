@@ -65,7 +65,7 @@ def hit_reader(
                 where=f"{label}, entries {start} to {stop}",
                 expected=f"at most {_MAX_OVERFLOW:.0%} outside of {geometry.name}",
                 found=f"{outside / (inside + outside):.1%}",
-                remedy="pass the geometry of this detector, in mm",
+                remedy="pass the geometry of this detector, in mm, to calofast.read_showers",
             )
         return voxels, overflow
 
@@ -123,5 +123,5 @@ def _require_pixels(hits: Hits, geometry: Geometry, label: str) -> None:
             "the hits are not those of the toy calorimeter that is assumed without a geometry",
             where=label,
             expected="pixels of 10 mm with their centres at 5 mm mod 10 mm, z in [-240, 240] mm",
-            remedy="pass geometry= of this detector",
+            remedy="pass the geometry of this detector to calofast.read_showers",
         )

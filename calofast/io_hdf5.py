@@ -16,6 +16,7 @@ from calofast.conditions import WEIGHT_NAMES, as_condition
 from calofast.geometry import Geometry, calogan, calogan_hits
 from calofast.hdf5_content import Hdf5Content, stored_metadata
 from calofast.particles import pdg_code
+from calofast.remedies import option
 from calofast.shower_file import (
     METADATA,
     Block,
@@ -96,7 +97,7 @@ def _calogan(content: Hdf5Content) -> ShowerFile:
             where=path,
             expected=f"{geometry.name}: {', '.join(_text(layer.shape) for layer in geometry.layers)}",
             found=", ".join(f"{name} {_text(shape)}" for name, shape in sorted(layers.items())),
-            remedy="pass the geometry the file was made with",
+            remedy=f"name the geometry the file was made with: {option('geometry=...')}",
         )
     content.require(*names)
     n = content.count("energy")
@@ -136,7 +137,7 @@ def _calochallenge(content: Hdf5Content) -> ShowerFile:
                 where=f"{path}: showers",
                 expected="368, 533, 6480 or 40500",
                 found=n_voxels,
-                remedy="pass binning_xml= or geometry=",
+                remedy=f"pass {option('binning_xml=FILE')}, or a geometry",
             )
         geometry = standard[0]
     if geometry.n_voxels != n_voxels:
@@ -145,7 +146,7 @@ def _calochallenge(content: Hdf5Content) -> ShowerFile:
             where=f"{path}: showers",
             expected=f"{geometry.n_voxels} voxels of {geometry.name}",
             found=n_voxels,
-            remedy="pass the binning file of this data set",
+            remedy=f"pass the binning file of this data set: {option('binning_xml=FILE')}",
         )
 
     def voxels(start: int, stop: int) -> NDArray[np.float32]:
@@ -225,7 +226,7 @@ def _guess_calogan(layers: dict[str, tuple[int, ...]], path: Path) -> Geometry:
         where=path,
         expected=", ".join(f"layer_{i} {_text(layer.shape)}" for i, layer in enumerate(calogan().layers)),
         found=", ".join(f"{name} {_text(shape)}" for name, shape in sorted(layers.items())),
-        remedy="pass geometry= for another detector",
+        remedy="for another detector, pass its geometry to calofast.read_showers",
     )
 
 

@@ -18,6 +18,7 @@ import uproot
 from calofast.conditions import WEIGHT_NAMES, as_condition
 from calofast.geometry import Geometry, calogan_hits
 from calofast.hit_blocks import hit_reader
+from calofast.remedies import option
 from calofast.shower_file import (
     METADATA,
     Block,
@@ -103,11 +104,14 @@ class _Tree:
         for name in names:
             if name not in present:
                 found = [other for other in self.names if not _CELL.fullmatch(other)]
+                cells = [other for other in names if _CELL.fullmatch(other)]
+                others = [other for other in names if not _CELL.fullmatch(other)]
                 raise DataError(
                     f"branch {name!r} is missing",
                     where=f"{self.path}: {self.key}",
-                    expected=", ".join(name for name in names if not _CELL.fullmatch(name)) or "cell_0, cell_1 ...",
+                    expected=", ".join(([f"cell_0 ... {cells[-1]}"] if cells else []) + others),
                     found=", ".join(found) + (f" and {len(self.names) - len(found)} cells" if found else ""),
+                    remedy="write the file again with this branch",
                 )
 
     def scalar(self, name: str) -> NDArray[np.float64]:
@@ -148,7 +152,9 @@ def _choose_tree(branches: dict[str, list[str]], wanted: str | None, path: Path)
     if not candidates:
         raise DataError("no tree in the file", where=path, expected="a TTree of showers")
     if len(candidates) > 1:
-        raise DataError("several trees could be meant", where=path, found=", ".join(candidates), remedy="pass tree=")
+        raise DataError(
+            "several trees could be meant", where=path, found=", ".join(candidates), remedy=f"pass {option('tree=...')}"
+        )
     return candidates[0]
 
 
@@ -171,7 +177,7 @@ def _cells(source: _Tree, geometry: Geometry | None, conditions: Sequence[str] |
                 where=f"{source.path}: {source.key}",
                 expected="504 or 507 (CaloGAN), 368, 533, 6480, 40500, or one overflow a layer more",
                 found=n_cells,
-                remedy="pass geometry= or binning_xml=",
+                remedy=f"pass {option('binning_xml=FILE')}, or a geometry",
             )
         geometry = standard[0]
     if n_cells not in (geometry.n_voxels, geometry.n_voxels + geometry.n_layers):
@@ -180,7 +186,7 @@ def _cells(source: _Tree, geometry: Geometry | None, conditions: Sequence[str] |
             where=f"{source.path}: {source.key}",
             expected=f"{geometry.n_voxels} cells of {geometry.name}, or with {geometry.n_layers} of overflow",
             found=n_cells,
-            remedy="pass the geometry the file was made with",
+            remedy=f"name the geometry the file was made with: {option('geometry=...')}",
         )
     n_voxels, has_overflow = geometry.n_voxels, n_cells > geometry.n_voxels
 
@@ -235,7 +241,7 @@ def _shower_file(
             units[choice[0]] = choice[1]
     for name in requested or ():
         if name not in conditions and not any(key.startswith(f"{name}_") for key in conditions):
-            raise DataError("no such scalar branch", where=source.where(name), remedy="check conditions=")
+            raise DataError("no such scalar branch", where=source.where(name), remedy="check the name in conditions")
     weights = next((source.scalar(name) for name in WEIGHT_NAMES if name in source.names), None)
     pdg = None if metadata is None or metadata.pdg is None else np.full(source.n, metadata.pdg, dtype=np.int64)
     if "pdg" in source.names:

@@ -39,6 +39,7 @@ class LayerEnergyModel(nn.Module):
 
     def __init__(self, n_layers: int, n_conditions: int, config: LayerEnergyConfig, *, seed: int) -> None:
         super().__init__()
+        self.alpha = config.alpha
         self.register_buffer("scale", torch.ones(()))
         self.standardisation = ContextStandardisation(n_layers, n_conditions)
         generator = torch.Generator().manual_seed(seed)
@@ -70,7 +71,7 @@ class LayerEnergyModel(nn.Module):
     def from_model_space(self, y: Tensor, incident_gev: Tensor, context: Tensor) -> Tensor:
         """Undo `to_model_space`: energies in MeV, shape (N, L), not negative."""
         u = self.standardisation.inverse(y, context)
-        part, rest = share_of_logit(u)
+        part, rest = share_of_logit(u, self.alpha)
         remaining = part[:, :1] * (incident_gev * MEV_PER_GEV * self.scale)[:, None]
         energies = []
         for layer in range(1, y.shape[1]):
@@ -93,9 +94,9 @@ class LayerEnergyModel(nn.Module):
         # sums of this layer and all behind it
         tails = energies_mev.flip(1).cumsum(1).flip(1)
         total = tails[:, :1]
-        columns = [logit_of_share(total, (limit - total).clamp_min(0.0))]
+        columns = [logit_of_share(total, (limit - total).clamp_min(0.0), self.alpha)]
         columns += [
-            logit_of_share(energies_mev[:, layer : layer + 1], tails[:, layer + 1 : layer + 2])
+            logit_of_share(energies_mev[:, layer : layer + 1], tails[:, layer + 1 : layer + 2], self.alpha)
             for layer in range(energies_mev.shape[1] - 1)
         ]
         logits = torch.cat([column[0] for column in columns], dim=1)

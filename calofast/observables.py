@@ -113,6 +113,7 @@ class ShowerDomain:
         if not reference.geometry.same_cells(generated.geometry):
             raise GeometryError(
                 "reference and generated showers have different geometries",
+                where=generated.provenance.get("file"),
                 expected=f"{reference.geometry.name} ({reference.geometry.n_voxels} voxels)",
                 found=f"{generated.geometry.name} ({generated.geometry.n_voxels} voxels)",
                 remedy="compare with a reference simulated in the same cells",
@@ -120,6 +121,7 @@ class ShowerDomain:
         if None not in (reference.pdg, generated.pdg) and reference.pdg != generated.pdg:
             raise DataError(
                 "reference and generated showers come from different particles",
+                where=generated.provenance.get("file"),
                 expected=f"PDG {reference.pdg}",
                 found=f"PDG {generated.pdg}",
                 remedy="choose a reference of the same particle",
@@ -127,8 +129,18 @@ class ShowerDomain:
         if set(reference.conditions) != set(generated.conditions):
             raise DataError(
                 "reference and generated showers have different conditions",
+                where=generated.provenance.get("file"),
                 expected=", ".join(sorted(reference.conditions)) or "incident energy only",
                 found=", ".join(sorted(generated.conditions)) or "incident energy only",
+            )
+        threshold, largest = self._threshold(reference, None), float(reference.voxels_mev.max())
+        if largest < threshold:
+            raise DataError(
+                "no voxel of the reference reaches the hit threshold",
+                where=reference.provenance.get("file"),
+                expected=f"a threshold below {largest:g} MeV",
+                found=f"{threshold:g} MeV",
+                remedy="lower --threshold-mev, or check the units of the data",
             )
         low, high = _range(reference)
         found_low, found_high = _range(generated)

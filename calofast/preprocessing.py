@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 LOGIT_ALPHA = 1e-6
 
 
-def logit_of_share(part: Tensor, rest: Tensor) -> tuple[Tensor, Tensor]:
+def logit_of_share(part: Tensor, rest: Tensor, alpha: float = LOGIT_ALPHA) -> tuple[Tensor, Tensor]:
     """Logit of alpha + (1 - 2 alpha) u with u = part / (part + rest), and log |dy/du|.
 
     `rest` is passed instead of being computed as 1 - u, so that nothing is lost in float32 when u is near 1 (an
-    almost empty layer). CaloFlow, arXiv:2106.05285, section 3; alpha = 1e-6.
+    almost empty layer). CaloFlow, arXiv:2106.05285, section 3; alpha = 1e-6 there. Shares below alpha are squashed.
     """
     total = part + rest
-    up = LOGIT_ALPHA + (1 - 2 * LOGIT_ALPHA) * part / total
-    down = LOGIT_ALPHA + (1 - 2 * LOGIT_ALPHA) * rest / total
+    up = alpha + (1 - 2 * alpha) * part / total
+    down = alpha + (1 - 2 * alpha) * rest / total
     log_up, log_down = up.log(), down.log()
     return log_up - log_down, -log_up - log_down
 
 
-def share_of_logit(y: Tensor) -> tuple[Tensor, Tensor]:
+def share_of_logit(y: Tensor, alpha: float = LOGIT_ALPHA) -> tuple[Tensor, Tensor]:
     """Invert `logit_of_share`: u and 1 - u, both in [0, 1] and each accurate when it is small."""
-    scale = 1 / (1 - 2 * LOGIT_ALPHA)
-    part = ((torch.sigmoid(y) - LOGIT_ALPHA) * scale).clamp(0.0, 1.0)
-    rest = ((torch.sigmoid(-y) - LOGIT_ALPHA) * scale).clamp(0.0, 1.0)
+    scale = 1 / (1 - 2 * alpha)
+    part = ((torch.sigmoid(y) - alpha) * scale).clamp(0.0, 1.0)
+    rest = ((torch.sigmoid(-y) - alpha) * scale).clamp(0.0, 1.0)
     return part, rest
 
 

@@ -105,7 +105,7 @@ def plan_reading(file: ShowerFile, options: ReadOptions) -> ReadingPlan:
         keep &= (energy_gev >= low) & (energy_gev <= high)
     if options.pdg is not None:
         if file.pdg is None:
-            raise DataError("the file does not tell its particles", where=file.path, remedy="leave out pdg=")
+            raise DataError("the file does not tell its particles", where=file.path, remedy="leave pdg out")
         keep &= file.pdg == options.pdg
     entries = np.flatnonzero(keep)[: options.first].astype(np.int64)
     if entries.size == 0:

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hepflows.errors import ConfigError, OutputError
 from hepflows.task import DemoAssets, Description
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ class CaloTask:
         return is_shower_file(path)
 
     def read(self, path: Path, **selection: Any) -> Showers:
-        """Read showers; see `calofast.read_showers`."""
+        """Read showers; `selection` is what may stand in the table ``[data]``, see `ReadingConfig`."""
         from calofast.reading import read_showers
 
-        return read_showers(path, **selection)
+        return read_showers(path, **_arguments(selection))
 
     def write(self, events: Showers | Iterable[Showers], path: Path, *, force: bool = False) -> Path:
         """Write showers in the format that the suffix names; see `calofast.write_showers`."""
@@ -72,12 +73,12 @@ class CaloTask:
 
         return write_showers(events, path, force=force)
 
-    def describe(self, path: Path) -> Description:
+    def describe(self, path: Path, **selection: Any) -> Description:
         """Summarise a file of showers."""
         from calofast.describe import describe_file
         from calofast.summary import summary_rows
 
-        summary = describe_file(path)
+        summary = describe_file(path, **_arguments(selection))
         return Description(title=f"showers in {summary.path}", rows=summary_rows(summary), warnings=summary.warnings)
 
     def train(
@@ -94,13 +95,18 @@ class CaloTask:
     ) -> Mapping[str, Path]:
         """Train Flow I, the teacher and, if configured, the student; artefacts go to out/teacher, out/student."""
         from calofast.training import CaloFlow, distill, fit
+        from hepflows.files import remove_leftovers
 
         showers = _read(config.data, data_path)
         run = _run(out / "training", data_path, resume=resume, device=device, reporter=reporter)
-        if not resume:
+        if resume:
+            remove_leftovers(out)
+        else:
             _clear(out / "training")
         teacher = fit(CaloFlow(showers.geometry, config), showers, run=run)
         written = {"teacher": teacher.save(out / "teacher", force=force or resume)}
+        if not resume:
+            _clear(out / "student")  # of an earlier teacher
         if config.student is not None:
             student = distill(teacher, showers, run=run)
             written["student"] = student.save(out / "student", force=force or resume)
@@ -123,8 +129,13 @@ class CaloTask:
         from calofast.training import distill
 
         generator = self.load(teacher)
+        _require_same(config, generator.config)
+        folder = out.resolve().with_name(f"{out.resolve().name}-training")
+        if resume and not folder.is_dir():
+            raise OutputError(
+                "nothing to resume", where=folder, remedy="leave --resume out to start a training, or check --out"
+            )
         showers = _read(config.data, data_path)
-        folder = out.with_name(f"{out.name}-training")
         if not resume:
             _clear(folder)
         run = _run(folder, data_path, resume=resume, device=device, reporter=reporter)
@@ -138,20 +149,18 @@ class CaloTask:
         return CaloGenerator.load(artefact, device=device)
 
 
+def _arguments(selection: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `read_showers` from entries of the table ``[data]``."""
+    from calofast.config import ReadingConfig
+    from hepflows.config import build
+
+    return build(ReadingConfig, selection, where="--read").arguments()
+
+
 def _read(data: DataConfig, path: Path) -> Showers:
-    from calofast.detection import named_geometry
     from calofast.reading import read_showers
 
-    return read_showers(
-        path,
-        format=data.format or None,
-        geometry=named_geometry(data.geometry) if data.geometry else None,
-        binning_xml=data.binning_xml or None,
-        energy_range_gev=data.energy_range_gev,
-        first=data.first,
-        part=data.part,
-        conditions=data.conditions[1:] or None,
-    )
+    return read_showers(path, **data.arguments())
 
 
 def _run(folder: Path, data: Path, *, resume: bool, device: str, reporter: Reporter | None) -> Run:
@@ -168,8 +177,28 @@ def _run(folder: Path, data: Path, *, resume: bool, device: str, reporter: Repor
     )
 
 
+def _require_same(given: CaloFlowConfig, trained: CaloFlowConfig) -> None:
+    """Refuse settings that only the teacher's own training could have followed."""
+    for name in ("seed", "preprocessing", "layer_energies", "teacher"):
+        if getattr(given, name) != getattr(trained, name):
+            raise ConfigError(
+                "a student takes this from its teacher",
+                where=name,
+                expected=repr(getattr(trained, name)),
+                found=repr(getattr(given, name)),
+                remedy="change [student] and [data] only, or train another teacher",
+            )
+    if given.data.conditions != trained.data.conditions:
+        raise ConfigError(
+            "a student has its teacher's conditions",
+            where="data.conditions",
+            expected=", ".join(trained.data.conditions),
+            found=", ".join(given.data.conditions),
+        )
+
+
 def _clear(folder: Path) -> None:
-    """Remove the checkpoints of an earlier training, which a new one must not find."""
+    """Remove what an earlier training left, which a new one must not find."""
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from calofast.geometry import Geometry
     from calofast.showers import Showers
+    from hepflows.config import StrictConfig
 
 _PROBE = 512  # showers generated to measure what the threshold removes
 
@@ -101,6 +103,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
         directory=run.folder("layer_energies"),
         resume=run.resume,
         reporter=run.reporter,
+        identity=_identity(showers, config.preprocessing, config.data, config.layer_energies),
     )
     second = run_training(
         network.shower_flow,
@@ -116,6 +119,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
         directory=run.folder("teacher"),
         resume=run.resume,
         reporter=run.reporter,
+        identity=_identity(showers, config.preprocessing, config.data, config.teacher),
     )
     training = {"layer_energies": _summary(first), "teacher": _summary(second), "n_train": len(data.train)}
     return _finish(network, model.geometry, config, showers, run, training, data)
@@ -139,7 +143,12 @@ def distill(
     """
     run = run or Run()
     if teacher.kind != "teacher":
-        raise ArtefactError("only a teacher can be distilled", expected="kind teacher", found=f"kind {teacher.kind}")
+        raise ArtefactError(
+            "only a teacher can be distilled",
+            expected="kind teacher",
+            found=f"kind {teacher.kind}",
+            remedy="name the teacher's directory",
+        )
     _require_geometry(teacher.geometry, showers)
     settings = student or teacher.config.student or StudentConfig()
     config = teacher.config.model_copy(update={"student": settings})
@@ -167,6 +176,7 @@ def distill(
         directory=run.folder("student"),
         resume=run.resume,
         reporter=run.reporter,
+        identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
     )
     training = {**teacher.document["training"], "student": _summary(result)}
     run = replace(run, provenance={**teacher.document["provenance"], **(run.provenance or {})})
@@ -211,6 +221,18 @@ def _finish(
     return CaloGenerator(network, geometry, config, document)
 
 
+def _identity(showers: Showers, *settings: StrictConfig, follows: CaloFlowModel | None = None) -> str:
+    """Hash of what a training builds on: the showers, settings, and the teacher that a student follows."""
+    digest = hashlib.sha256()
+    for part in settings:
+        digest.update(part.model_dump_json().encode())
+    for array in (showers.incident_energy_gev, showers.voxels_mev, *showers.conditions.values()):
+        digest.update(memoryview(array).cast("B"))
+    for name, tensor in sorted(follows.state_dict().items() if follows else []):
+        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _summary(result: FitResult) -> dict[str, Any]:
     return {"best_epoch": result.best_epoch, "best_loss": result.best_loss, "history": result.history}
 
@@ -218,7 +240,11 @@ def _summary(result: FitResult) -> dict[str, Any]:
 def _require_geometry(geometry: Geometry, showers: Showers) -> None:
     if not geometry.same_cells(showers.geometry):
         raise GeometryError(
-            "the showers belong to another geometry", expected=geometry.name, found=showers.geometry.name
+            "the showers belong to another geometry",
+            where=showers.provenance.get("file"),
+            expected=f"{geometry.name} ({geometry.n_voxels} voxels)",
+            found=f"{showers.geometry.name} ({showers.geometry.n_voxels} voxels)",
+            remedy="use the data that the generator was made for",
         )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from calofast.remedies import option
 from hepflows.errors import UnitsError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def scale_to(target: str, unit: str, *, where: str) -> Scale:
             where=where,
             expected="eV, keV, MeV, GeV or TeV",
             found=repr(unit),
-            remedy="pass units=",
+            remedy="choose one of these",
         )
     power = _POWERS[unit.strip().lower()] - _POWERS[target.lower()]
     return Scale(10.0 ** max(power, 0), 10.0 ** max(-power, 0))
@@ -105,8 +106,8 @@ def check_ratio(
             where=where,
             expected=f"median in [{low:g}, {high:g}] GeV with {assumed}",
             found=f"{energy:.4g} GeV",
-            remedy=f'if all energies are in {other}, pass units={{"incident_energy": "{other}", '
-            f'"voxels": "{other}"}}; if they are right, state the units assumed',
+            remedy=f"if all energies are in {other}, pass {option(f'units.incident_energy={other}')} and likewise "
+            f"units.voxels={other}; if they are right, state the units assumed",
         )
 
 
@@ -119,8 +120,8 @@ def _remedy(ratio: float, energy_gev: float, energy_unit: str, deposit_unit: str
     for key, unit, shift in (("incident_energy", energy_unit, -step), ("voxels", deposit_unit, step)):
         index = ladder.index(spelled[unit.strip().lower()]) + shift
         if 0 <= index < len(ladder):
-            options.append(f'units={{"{key}": "{ladder[index]}"}}')
+            options.append(f"units.{key}={ladder[index]}")
     # Beams are seldom below 1 GeV or above 500 GeV: an energy out of this range is the one to blame.
     if 1.0 <= energy_gev <= 500.0:
         options.reverse()
-    return "the file has another unit; pass " + " or ".join(options)
+    return f"the file has another unit; pass {option(*options)}"

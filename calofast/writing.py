@@ -86,7 +86,12 @@ def _layout(head: Showers, path: Path, wanted: str | None) -> WritableFormat:
             return "root-cells"
         if suffix in (".h5", ".hdf5"):
             return "calogan" if regular or head.geometry == calogan() else "calochallenge"
-        raise DataError("the suffix tells no format", where=path, expected=".h5, .hdf5 or .root", remedy="pass format=")
+        raise DataError(
+            "the suffix tells no format",
+            where=path,
+            expected=".h5, .hdf5 or .root",
+            remedy="choose one of these suffixes",
+        )
     for layout in get_args(WritableFormat):
         if layout == wanted:
             if layout == "calogan" and not regular:

@@ -8,9 +8,10 @@ import re
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
-from hepflows.errors import ConfigError, MissingDependencyError
+from hepflows.errors import ArtefactError, ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
 #: Oldest runtime that loads opset 17 and IR 8 and that we test.
@@ -74,6 +75,26 @@ def session(model: bytes | str, *, optimise: bool = True, threads: int | None = 
     if cuda:
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
     return runtime.InferenceSession(model, options, providers=providers)
+
+
+def open_model(path: Path, *, optimise: bool = True, threads: int | None = None, cuda: bool = False) -> Any:
+    """Open a file as `session` does.
+
+    Raises:
+        ArtefactError: the runtime cannot load it.
+    """
+    try:
+        return session(str(path), optimise=optimise, threads=threads, cuda=cuda)
+    except Exception as error:
+        # onnxruntime's exception classes differ between its versions; all carry the reason as text.
+        if type(error).__module__.startswith("onnxruntime"):
+            raise ArtefactError(
+                "ONNX Runtime cannot load the file",
+                where=path,
+                found=str(error).splitlines()[0],
+                remedy="copy it again, or export the generator again",
+            ) from error
+        raise
 
 
 def available_processors() -> int:

@@ -73,6 +73,12 @@ class ExportedGenerator:
         )
         return _EVENTS[self.task](x, columns, self.runtime.metadata)
 
+    def check_conditions(
+        self, incident_energy_gev: ArrayLike, *, conditions: Mapping[str, ArrayLike] | None = None
+    ) -> None:
+        """Raise the `ConditionError` that `sample` would raise for these conditions."""
+        self.runtime.check_conditions(np.stack(list(self._columns(incident_energy_gev, conditions or {}).values()), 1))
+
     def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> NoReturn:
         """Refuse: an exported file is no artefact."""
         raise OutputError(

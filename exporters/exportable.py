@@ -126,6 +126,6 @@ def apply_policy(
             where=f"event {row}",
             expected=f"{condition.low:g} ... {condition.high:g} {condition.unit}",
             found=f"{conditions[row, column]:g}; {outside}",
-            remedy="stay inside the range, or pass out_of_range='clamp'",
+            remedy="stay inside the range, or clamp to it with --out-of-range warn (in Python out_of_range='clamp')",
         )
     return np.clip(conditions, low, high)

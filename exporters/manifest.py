@@ -149,11 +149,23 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise ArtefactError("the manifest cannot be read", where=path, found=str(error), remedy=remedy) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
-        raise ArtefactError("unknown manifest", where=path, expected=SCHEMA, found=schema, remedy=remedy)
+        raise ArtefactError(
+            "another schema version" if isinstance(schema, str) else "not a manifest of hepflows",
+            where=path,
+            expected=SCHEMA,
+            found=schema,
+            remedy="use the version of hepflows that wrote it, or export the generator again",
+        )
     try:
         _ = document["model"]["sha256"], document["golden"]["sha256"], document["metadata"]
     except (KeyError, TypeError) as error:
-        raise ArtefactError("the manifest is incomplete", where=path, found=f"no {error}", remedy=remedy) from error
+        raise ArtefactError(
+            "the manifest is incomplete",
+            where=path,
+            expected="entries model.sha256, golden.sha256, metadata",
+            found=", ".join(document),
+            remedy=remedy,
+        ) from error
     return dict(document)
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from exporters.dependencies import require_runtime, session
+from exporters.dependencies import open_model, require_runtime
 from exporters.exportable import OutOfRange, apply_policy, read_conditions, read_policy
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
-from hepflows.errors import ArtefactError, ConditionError, ConfigError
+from hepflows.errors import ConditionError, ConfigError
 from hepflows.files import require_file
 from hepflows.philox import normal_noise
 
@@ -60,7 +60,7 @@ class OnnxGenerator:
         if check:
             check_hash(names.model, read_manifest(names.manifest)["model"]["sha256"])
         cuda = _wants_cuda(provider)
-        self._session = _open(names, threads=threads, cuda=cuda)
+        self._session = open_model(names.model, threads=threads, cuda=cuda)
         self.provider: Literal["cpu", "cuda"] = "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
         if provider == "cuda" and self.provider == "cpu":
             raise ConfigError(
@@ -109,6 +109,10 @@ class OnnxGenerator:
             x[start : start + len(part)] = self.run(part, noise)
         return x
 
+    def check_conditions(self, conditions: ArrayLike) -> None:
+        """Raise `ConditionError` if conditions, as `sample` takes them, lie outside the valid range."""
+        apply_policy(self._columns(conditions), self.conditions, "error")
+
     def run(self, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """One run of the graph on the caller's own noise: (N, C), (N, Z) to (N, D), nothing is checked."""
         x: NDArray[np.float32] = self._session.run(None, {"cond": cond, "noise": noise})[0]
@@ -144,15 +148,3 @@ def _wants_cuda(provider: Provider) -> bool:
             remedy="pip uninstall onnxruntime, then pip install 'hepflows[gpu]'; or use provider='cpu'",
         )
     return provider != "cpu" and _CUDA in available
-
-
-def _open(names: Names, *, threads: int | None, cuda: bool) -> Any:
-    try:
-        return session(str(names.model), threads=threads, cuda=cuda)
-    except Exception as error:
-        # onnxruntime's exception classes differ between its versions; all carry the reason as text.
-        if type(error).__module__.startswith("onnxruntime"):
-            raise ArtefactError(
-                "ONNX Runtime cannot load the file", where=names.model, found=str(error).splitlines()[0]
-            ) from error
-        raise

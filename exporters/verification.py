@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporters.dependencies import session
+from exporters.dependencies import open_model
 from exporters.golden import Agreement, agreement, disagreements, read_golden
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
 from exporters.tolerance import Quantiles
@@ -76,9 +76,17 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     runs: dict[str, Agreement] = {}
     failures: list[str] = []
     metadata = manifest["metadata"]
-    bound = Quantiles.from_dict(metadata["tolerance"]["golden_bound"])
+    try:
+        bound = Quantiles.from_dict(metadata["tolerance"]["golden_bound"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtefactError(
+            "the manifest is incomplete",
+            where=f"{names.manifest}: metadata",
+            expected="tolerance.golden_bound with median, p999, maximum",
+            remedy="restore the manifest, or export the generator again",
+        ) from error
     for name, optimise in (("on", True), ("off", False)):
-        runtime = session(str(names.model), optimise=optimise)
+        runtime = open_model(names.model, optimise=optimise)
         if from_properties(runtime.get_modelmeta().custom_metadata_map, where=names.model) != metadata:
             raise ArtefactError(
                 "the manifest does not say what the model says about itself",

@@ -21,7 +21,7 @@ from hepflows.document import (
     read_document,
 )
 from hepflows.errors import ArtefactError
-from hepflows.files import atomic_directory, sha256_of
+from hepflows.files import atomic_directory, save_tensors, sha256_of
 
 if TYPE_CHECKING:
     import os
@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["GeneratorDocument", "load_artefact", "load_state", "read_document", "save_artefact"]
+__all__ = [
+    "GeneratorDocument",
+    "check_weights",
+    "load_artefact",
+    "load_state",
+    "read_document",
+    "save_artefact",
+]
 
 MAX_WEIGHTS_BYTES = 16 * 2**30
 
@@ -52,13 +59,11 @@ def save_artefact(
     Raises:
         OutputError: the directory exists and `force` is false, or it cannot be written.
     """
-    from safetensors.torch import save_file
-
     # clone(): safetensors refuses tensors that share memory, as transposed or tied weights do
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     with atomic_directory(directory, force=force) as temporary:
         weights = temporary / WEIGHTS_NAME
-        save_file(tensors, weights)
+        save_tensors(weights, tensors)
         record = WeightsRecord(
             sha256=sha256_of(weights),
             n_bytes=weights.stat().st_size,
@@ -88,6 +93,21 @@ def load_artefact(
         ArtefactError: anything is missing, altered, truncated, too large or of another schema version.
     """
     document = read_document(directory)
+    path, record = check_weights(directory, document, max_bytes=max_bytes)
+    return document, _read_tensors(path, record)
+
+
+def check_weights(
+    directory: str | os.PathLike[str], document: GeneratorDocument, *, max_bytes: int = MAX_WEIGHTS_BYTES
+) -> tuple[Path, WeightsRecord]:
+    """Compare the weights file with the document, without loading it.
+
+    Returns:
+        The file, and what the document says of it.
+
+    Raises:
+        ArtefactError: the file is missing, altered, truncated or too large, or the document has no index.
+    """
     path = Path(directory) / WEIGHTS_NAME
     record = document.weights
     if record is None:
@@ -118,7 +138,7 @@ def load_artefact(
             found=digest,
             remedy=RESTORE,
         )
-    return document, _read_tensors(path, record)
+    return path, record
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], *, where: str | os.PathLike[str]) -> None:

@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -24,13 +27,15 @@ from hepflows.commands import BUILT_IN
 from hepflows.errors import HepflowsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERNAL = 3
 EXIT_INTERRUPTED = 130
 
-_USERS_OS_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
+_USERS_OS_ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +54,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_args, **_kwargs: _say(console, "warning", str(message), "yellow")
         for problem in generic_names.overwritten_packages():
             _say(console, "warning", str(problem), "yellow")
-        return _run(tokens, console, debug=debug)
+        with _termination_as_interrupt():
+            return _run(tokens, console, debug=debug)
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM, which batch systems send, clean up as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def build_app(tokens: Sequence[str] = ()) -> App:
@@ -87,7 +110,8 @@ def _run(tokens: Sequence[str], console: Console, *, debug: bool) -> int:
     try:
         code = build_app(tokens)(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _say(console, "error", f"{error}\n  what to do: hepflows COMMAND --help", "bold red")
+        command = tokens[0] if tokens and tokens[0] in {*BUILT_IN, *registry.plugins("hepflows.commands")} else ""
+        _say(console, "error", f"{error}\n  what to do: hepflows {command} --help".replace("  --", " --"), "bold red")
         code = EXIT_BAD_INPUT
     except HepflowsError as error:
         if debug:
@@ -112,17 +136,22 @@ def _unexpected(error: Exception, console: Console, *, debug: bool) -> int:
         where = f"{error.filename}: " if error.filename else ""
         _say(console, "error", f"{where}the system refused: {error.strerror}", "bold red")
         return EXIT_BAD_INPUT
-    if debug:
-        hint = ""
-    else:
+    hint = "" if debug else f"\n  traceback: {_kept_traceback(error)}\n  what to do: please report it"
+    _say(console, "internal error", f"{type(error).__name__}: {error}{hint}", "bold red")
+    return EXIT_INTERNAL
+
+
+def _kept_traceback(error: Exception) -> str:
+    """Write the traceback to a temporary file and say where it is."""
+    try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="hepflows-traceback-", suffix=".txt", delete=False, encoding="utf-8"
         ) as file:
             file.write(f"hepflows {__version__}\n")
             traceback.print_exception(error, file=file)
-        hint = f"\n  traceback: {file.name} (--debug shows it here)\n  what to do: please report it"
-    _say(console, "internal error", f"{type(error).__name__}: {error}{hint}", "bold red")
-    return EXIT_INTERNAL
+    except OSError:  # the disk may be full
+        return "run again with --debug"
+    return f"{file.name} (--debug shows it here)"
 
 
 def _loaded_or_broken(plugin: registry.Plugin) -> Callable[..., object]:

@@ -129,22 +129,27 @@ def config_to_dict(config: StrictConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True)
 
 
-def with_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def with_overrides(data: Mapping[str, Any], overrides: Sequence[str], *, option: str = "--set") -> dict[str, Any]:
     """Copy a nested dictionary with single values replaced.
+
+    Args:
+        data: values as TOML gives them.
+        overrides: ``a.b=v`` each, see `load_config`.
+        option: of the command line that they come from, for messages.
 
     Raises:
         ConfigError: an override has no ``=``, an empty key, or goes into something that is not a table.
     """
     result: dict[str, Any] = json.loads(json.dumps(data, default=str))
     for override in overrides:
-        path, value = _split(override)
+        path, value = _split(override, option)
         table = result
         for depth, key in enumerate(path[:-1]):
             inner = table.setdefault(key, {})
             if not isinstance(inner, dict):
                 raise ConfigError(
                     "not a table",
-                    where=f"--set {'.'.join(path)}",
+                    where=f"{option} {'.'.join(path)}",
                     found=f"{'.'.join(path[: depth + 1])} = {inner!r}",
                 )
             table = inner
@@ -158,13 +163,13 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return f", did you mean {nearest[0]}?" if nearest else ""
 
 
-def _split(override: str) -> tuple[tuple[str, ...], Any]:
+def _split(override: str, option: str = "--set") -> tuple[tuple[str, ...], Any]:
     key, separator, text = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not separator or not all(path):
         raise ConfigError(
             "not an override",
-            where=f"--set {override}",
+            where=f"{option} {override}",
             expected="table.key=value",
             remedy="for example teacher.blocks=6",
         )
@@ -195,7 +200,8 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
         return path, f"unexpected key{hint}"
     if detail["type"] == "missing":
         return path, "missing"
-    message = detail["msg"].removeprefix("Value error, ")
+    message = detail["msg"].removeprefix("Value error, ").replace("valid dictionary or object", "table")
+    message = message.replace("input should be an object", "input should be a table")
     message = message[:1].lower() + message[1:]
     given = detail["input"]
     shown = "" if isinstance(given, dict) else f", found {given!r}"

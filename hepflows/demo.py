@@ -108,7 +108,7 @@ def run_demo(
     """
     from rich.console import Console
 
-    check_output(out, force=force)
+    check_output(out, force=force, directory=True)
     chain = installed_steps() if steps is None else steps
     if not chain.tasks:
         raise ConfigError("no installed task brings a demonstration", remedy="reinstall hepflows")
@@ -213,7 +213,7 @@ def print_table(summary: Mapping[str, Any], *, title: str, console: Console) -> 
     samples: Mapping[str, Mapping[str, Mapping[str, Any]]] = summary["samples"]
     table = Table(title=title, caption=f"{summary['n_reference']} reference events; value ± statistical error")
     for column in ("metric", "Geant4 floor", *samples):
-        table.add_column(column, justify="left" if column == "metric" else "right")
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=column == "metric")
     for metric in TABLE_METRICS:
         entries = [sample.get(metric) for sample in samples.values()]
         floors = [entry.get("floor") for entry in entries if entry is not None]

@@ -107,8 +107,11 @@ def read_document(directory: str | os.PathLike[str]) -> GeneratorDocument:
         raise ArtefactError(
             f"{DOCUMENT_NAME} is missing",
             where=directory,
+            expected=f"an artefact: a directory with {DOCUMENT_NAME} and {WEIGHTS_NAME}",
             found=f"artefacts inside it: {inside}" if inside else None,
-            remedy=f"name one of them, {directory / inside.split(', ')[0]} for example" if inside else RESTORE,
+            remedy=f"name one of them, {directory / inside.split(', ')[0]} for example"
+            if inside
+            else f"name an artefact; if this was one, {RESTORE}",
         )
     if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise ArtefactError(

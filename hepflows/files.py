@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 from hepflows.errors import DataError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
 
 
 def require_file(path: str | os.PathLike[str], what: str = "input file") -> Path:
@@ -31,19 +33,37 @@ def require_file(path: str | os.PathLike[str], what: str = "input file") -> Path
     return path
 
 
-def check_output(path: str | os.PathLike[str], *, force: bool) -> Path:
+def check_output(path: str | os.PathLike[str], *, force: bool, directory: bool = False) -> Path:
     """Return `path` if something may be written there, else raise `OutputError`.
 
     Call it before long work, so that hours of training are not lost to an existing file.
+
+    Args:
+        path: file or directory to write.
+        force: allow replacing what is there, if it is of the same kind.
+        directory: whether `path` is to be a directory.
     """
     path = Path(path)
     if path.exists() and not force:
         raise OutputError("output exists already", where=path, remedy="choose another path or pass --force")
+    if path.exists() and path.is_dir() != directory:
+        kinds = ("a file", "a directory")
+        raise OutputError(
+            f"output is {kinds[path.is_dir()]}",
+            where=path,
+            expected=f"a path for {kinds[directory]}",
+            remedy="choose another path",
+        )
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise OutputError("output cannot be written here", where=path, found=f"{parent} is not a writable directory")
+        raise OutputError(
+            "output cannot be written here",
+            where=path,
+            found=f"{parent} is not a writable directory",
+            remedy="choose another place, or change the permissions of this one",
+        )
     return path
 
 
@@ -56,8 +76,7 @@ def atomic_file(path: str | os.PathLike[str], *, force: bool = False) -> Iterato
     """
     target = check_output(path, force=force)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    with _os_errors_as_output_errors(target):
-        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with _os_errors_as_output_errors(target), _parents_of(target):
         try:
             yield temporary
             _sync(temporary)
@@ -68,23 +87,50 @@ def atomic_file(path: str | os.PathLike[str], *, force: bool = False) -> Iterato
 
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Path]:
-    """Yield a temporary directory that replaces `path` when the block ends without an exception."""
-    target = check_output(path, force=force)
+    """Yield a temporary directory that replaces `path` when the block ends without an exception.
+
+    Entries of an existing directory that the new one does not have stay: they are not ours to delete.
+    """
+    target = check_output(path, force=force, directory=True).resolve()
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    with _os_errors_as_output_errors(target):
-        temporary.mkdir(parents=True)
+    with _os_errors_as_output_errors(Path(path)), _parents_of(target):
+        temporary.mkdir()
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
                     _sync(file)
-            if target.is_dir():
-                shutil.rmtree(target)
-            elif target.exists():
-                target.unlink()
-            temporary.replace(target)
+            _put_in_place(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, target: Path) -> None:
+    new = {entry.name for entry in temporary.iterdir()}
+    if target.is_dir():
+        if all(entry.name in new for entry in target.iterdir()):
+            shutil.rmtree(target)
+        else:
+            for name in new:
+                if (target / name).is_dir():
+                    shutil.rmtree(target / name)
+                (temporary / name).replace(target / name)
+            return
+    temporary.replace(target)
+
+
+@contextlib.contextmanager
+def _parents_of(target: Path) -> Iterator[None]:
+    """Create the directories above `target`; if the block fails, remove those that are new and empty."""
+    missing = [parent for parent in target.absolute().parents if not parent.exists()]
+    target.absolute().parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for parent in missing:
+                parent.rmdir()
+        raise
 
 
 @contextlib.contextmanager
@@ -98,6 +144,30 @@ def _os_errors_as_output_errors(target: Path) -> Iterator[None]:
             found=error.strerror or str(error),
             remedy="free space or choose another place",
         ) from error
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove temporary files that a killed process left in a directory of ours."""
+    for path in directory.glob(f".*.{'[0-9a-f]' * 8}.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: the operating system refuses to write.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _sync(path: Path) -> None:

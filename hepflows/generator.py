@@ -64,6 +64,16 @@ class Generator(Protocol[EventsT_co]):
         """
         ...
 
+    def check_conditions(
+        self, incident_energy_gev: ArrayLike, *, conditions: Mapping[str, ArrayLike] | None = None
+    ) -> None:
+        """Refuse what `sample` would refuse, before hours of sampling.
+
+        Raises:
+            ConditionError: a condition is missing, ill-shaped or outside the trained range.
+        """
+        ...
+
     def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the artefact directory; see `hepflows.artefact.save_artefact`."""
         ...

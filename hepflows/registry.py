@@ -17,7 +17,7 @@ from inspect import getattr_static
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from hepflows.errors import ConfigError, DataError, HepflowsError
+from hepflows.errors import ArtefactError, ConfigError, DataError, HepflowsError
 
 if TYPE_CHECKING:
     import os
@@ -150,6 +150,7 @@ def task_for_file(path: str | os.PathLike[str]) -> AnyTask:
         DataError: the file does not exist, no task knows it, or several do.
         PluginError: no task knows it and one of them is broken.
     """
+    from hepflows.file_content import describe_content
     from hepflows.files import require_file
 
     file = require_file(path)
@@ -172,7 +173,7 @@ def task_for_file(path: str | os.PathLike[str]) -> AnyTask:
         "the format of this file is not known" if not takers else "several tasks can read this file",
         where=file,
         expected=f"a data file of one of the installed tasks ({names})",
-        found=", ".join(takers) or "no data set or tree that one of them knows",
+        found=", ".join(takers) or describe_content(file),
         remedy="name the task with --task" if takers else "check that this is the data file and that it is complete",
     )
 
@@ -221,5 +222,14 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> AnyGenerator:
     suffix = path.suffix.removeprefix(".").lower()
     if path.is_file() and suffix in plugins("hepflows.runtimes"):
         return runtime(suffix)(path)
-    generator: AnyGenerator = task(read_document(path).task).load(path, device=device)
+    name = read_document(path).task
+    if name not in plugins("hepflows.tasks"):
+        raise ArtefactError(
+            "no installed package can load this artefact",
+            where=path,
+            expected=f"one of the tasks {', '.join(plugins('hepflows.tasks'))}",
+            found=f"task {name}",
+            remedy="install the package that brings the task",
+        )
+    generator: AnyGenerator = task(name).load(path, device=device)
     return generator

@@ -89,7 +89,10 @@ class Task(Protocol[EventsT, ConfigT]):
     def read(self, path: Path, **selection: Any) -> EventsT:
         """Read events; ``part=(0.8, 1.0)`` and ``first=n`` are understood by every task.
 
+        Further names are the task's own, and may stand in its configuration and in ``--read``.
+
         Raises:
+            ConfigError: a name is unknown or its value ill-typed.
             DataError: the file or its content cannot be used.
         """
         ...
@@ -98,8 +101,8 @@ class Task(Protocol[EventsT, ConfigT]):
         """Write events, or batches of events one after the other, in the format that the suffix names."""
         ...
 
-    def describe(self, path: Path) -> Description:
-        """Summarise a data file for `hepflows inspect`."""
+    def describe(self, path: Path, **selection: Any) -> Description:
+        """Summarise a data file, or what `read` would take of it, for `hepflows inspect`."""
         ...
 
     def train(

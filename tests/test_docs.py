@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calofast.config import CaloFlowConfig, StudentConfig
-from hepflows.config import StrictConfig, parse_config
+from hepflows.config import StrictConfig, load_config
 from hepflows.philox import normal_noise, random_words, uniform_noise
 from validation.gates import read_gates
 
@@ -48,22 +48,25 @@ def test_relative_links_resolve(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_toml_blocks_are_valid(page: Path, tmp_path: Path) -> None:
     for block in TOML.findall(page.read_text(encoding="utf-8")):
-        content = tomllib.loads(block)
-        if "task" in content:
-            parse_config(block, where=name(page))
-        elif "gates" in content:
-            file = tmp_path / "gates.toml"
-            file.write_text(block, encoding="utf-8")
-            assert read_gates(file)
-        else:
-            # What remains is for the pyproject.toml of a plug-in
-            groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
-            assert set(content["project"]["entry-points"]) <= set(groups)
+        check_toml(block, tmp_path / "block.toml")
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*.toml")), ids=name)
-def test_examples_load(file: Path) -> None:
-    assert isinstance(parse_config(file.read_text(encoding="utf-8"), where=name(file)), CaloFlowConfig)
+def test_examples_load(file: Path, tmp_path: Path) -> None:
+    check_toml(file.read_text(encoding="utf-8"), tmp_path / file.name)
+
+
+def check_toml(text: str, file: Path) -> None:
+    """A configuration, gates, or entry points for the pyproject.toml of a plug-in."""
+    file.write_text(text, encoding="utf-8")
+    content = tomllib.loads(text)
+    if "task" in content:
+        assert isinstance(load_config(file), CaloFlowConfig)
+    elif "gates" in content:
+        assert read_gates(file)
+    else:
+        groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+        assert set(content["project"]["entry-points"]) <= set(groups)
 
 
 def test_documented_defaults_are_those_of_the_code() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from hepflows.commands.options import Device, Force, Threads  # noqa: TC001 - cyclopts reads the annotations
+from hepflows.commands.options import Device, Force, Reading, Threads, whole_number
 from hepflows.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,9 +24,14 @@ def validate(
     preset: Annotated[str, Parameter(help="Classifier: quick, caloflow or calochallenge.")] = "quick",
     trainings: Annotated[
         int | None,
-        Parameter(help="Trainings of each classifier; 0 leaves the test out; default: the preset's."),
+        Parameter(
+            converter=whole_number,
+            help="Trainings of each classifier; 0 leaves the test out; default: the preset's.",
+        ),
     ] = None,
-    epochs: Annotated[int | None, Parameter(help="Epochs of each training; default: the preset's.")] = None,
+    epochs: Annotated[
+        int | None, Parameter(converter=whole_number, help="Epochs of each training; default: the preset's.")
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         Parameter(help="Classifier inputs: low, low_normed, log, high. May be repeated.", negative=""),
@@ -40,7 +45,11 @@ def validate(
         str | None, Parameter(help="Name of the reference in the report; default: the task's.")
     ] = None,
     task: Annotated[str | None, Parameter(help="Task that reads the files, if it is not clear.")] = None,
-    seed: Annotated[int, Parameter(help="Seed of splits, bootstrap and classifiers.")] = 0,
+    read: Reading = None,
+    read_generated: Annotated[
+        list[str] | None, Parameter(help="The same for the files of generated events.", negative="")
+    ] = None,
+    seed: Annotated[int, Parameter(converter=whole_number, help="Seed of splits, bootstrap and classifiers.")] = 0,
     device: Device = "auto",
     threads: Threads = None,
     force: Force = False,
@@ -57,7 +66,13 @@ def validate(
         Files of generated events, each PATH or NAME=PATH.
     """
     from hepflows import registry
-    from hepflows.commands.options import apply_threads, parse_part, resolve_device, terminal_reporter
+    from hepflows.commands.options import (
+        apply_threads,
+        parse_part,
+        parse_reading,
+        resolve_device,
+        terminal_reporter,
+    )
     from hepflows.files import check_output, require_file
     from validation.comparison import compare
     from validation.gates import read_gates
@@ -65,7 +80,7 @@ def validate(
 
     files = name_files(generated)
     piece = parse_part(part)
-    check_output(out, force=force)
+    check_output(out, force=force, directory=True)
     settings = Settings(
         preset=preset,
         trainings=trainings,
@@ -83,8 +98,11 @@ def validate(
     reader = registry.task_for_file(reference) if task is None else registry.task(task)
     reporter = terminal_reporter()
     comparison = compare(
-        reader.read(reference, part=piece),
-        {name: reader.read(path) for name, path in files.items()},
+        reader.read(reference, **{"part": piece} | parse_reading(read)),
+        {
+            name: reader.read(path, **parse_reading(read_generated, option="--read-generated"))
+            for name, path in files.items()
+        },
         reader.domain,
         settings=settings,
         provenance={

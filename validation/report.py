@@ -41,7 +41,7 @@ def write_report(comparison: Comparison, directory: str | os.PathLike[str], *, f
     Raises:
         OutputError: the directory exists and `force` is false, or it cannot be written.
     """
-    target = check_output(directory, force=force)
+    target = check_output(directory, force=force, directory=True)
     with atomic_directory(target, force=force) as temporary:
         (temporary / "pictures").mkdir()
         sections: dict[str, list[tuple[str, str, str]]] = {}

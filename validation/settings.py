@@ -54,6 +54,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise ConfigError("setting too small", where=name, expected=f"{low} or more", found=value)
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError("not a seed", where="seed", expected="0 <= seed < 2**63", found=self.seed)
         self.classifier()
 
     def classifier(self) -> ClassifierPreset:

@@ -58,7 +58,7 @@ def distill(
         raise ConfigError("the teacher is of another task", where=config, expected=document.task, found=name)
     require_file(data, "data file")
     if not resume:  # a stopped distillation has written no `out` yet, only the task knows its checkpoints
-        check_output(out, force=force)
+        check_output(out, force=force, directory=True)
     chosen = resolve_device(device)
     apply_threads(threads)
     reporter = terminal_reporter()

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from hepflows.commands.options import Device, Force, Threads  # noqa: TC001 - cyclopts reads the annotations
+from hepflows.commands.options import (
+    Device,
+    Force,
+    Reading,
+    Seed,
+    Threads,
+    whole_number,
+)
 from hepflows.errors import ConfigError, DataError
 from hepflows.generator import OutOfRange  # noqa: TC001 - cyclopts reads the annotations
 
@@ -46,14 +53,19 @@ def generate(
     artefact: Path,
     /,
     *,
-    seed: int,
+    seed: Seed,
     out: Annotated[Path, Parameter(help="File to write, .h5 or .root.")],
     energy: Annotated[str | None, Parameter(help="Incident energy with unit: 50GeV, or 1..100GeV.")] = None,
-    n: Annotated[int | None, Parameter(name=["-n", "--number"], help="Number of events.")] = None,
+    n: Annotated[
+        int | None, Parameter(name=["-n", "--number"], converter=whole_number, help="Number of events.")
+    ] = None,
     like: Annotated[Path | None, Parameter(help="Take the conditions of the events in this file.")] = None,
     part: Annotated[str, Parameter(help="Part of the file of --like, by position.")] = "0.0:1.0",
+    read: Reading = None,
     shard: Annotated[str | None, Parameter(help="Only share k of n, as k/n with k from 1; give each job one.")] = None,
-    batch: Annotated[int, Parameter(help="Events a step, rounded up to a multiple of 256.")] = 1024,
+    batch: Annotated[
+        int, Parameter(converter=whole_number, help="Events a step, rounded up to a multiple of 256.")
+    ] = 1024,
     out_of_range: Annotated[OutOfRange, Parameter(help="Conditions outside the trained range.")] = "error",
     device: Device = "auto",
     threads: Threads = None,
@@ -73,6 +85,7 @@ def generate(
         apply_threads,
         parse_energy,
         parse_part,
+        parse_reading,
         resolve_device,
         terminal_reporter,
     )
@@ -93,9 +106,12 @@ def generate(
     if wanted is not None and n is not None:
         conditions = drawn_conditions(generator, wanted, n, seed=seed)
     else:
-        events = task.read(require_file(like or out, "file of --like"), part=piece)
+        events = task.read(require_file(like or out, "file of --like"), **{"part": piece} | parse_reading(read))
         conditions = conditions_like(generator, events, n)
     first, last = shard_bounds(len(conditions.incident_energy_gev), shard)
+    if out_of_range == "error":
+        others = {name: values[first:last] for name, values in conditions.others.items()}
+        generator.check_conditions(conditions.incident_energy_gev[first:last], conditions=others or None)
     reporter = terminal_reporter()
     with reporter.stage("generating", total=last - first, unit="events") as stage:
         batches = sampled(

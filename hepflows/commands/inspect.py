@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from hepflows.commands.options import Reading  # noqa: TC001 - cyclopts reads the annotations
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from hepflows.task import Description
 
@@ -18,6 +20,7 @@ def inspect(
     /,
     *,
     task: Annotated[str | None, Parameter(help="Task that reads the file, if several could.")] = None,
+    read: Reading = None,
 ) -> None:
     """Say what is in a data file, an artefact directory or an exported generator.
 
@@ -27,30 +30,31 @@ def inspect(
         Data file (HDF5, ROOT), artefact directory, or exported file.
     """
     from hepflows import registry
-    from hepflows.artefact import read_document
+    from hepflows.artefact import check_weights, read_document
+    from hepflows.commands.options import parse_reading
     from hepflows.files import require_file
 
     if path.is_dir():
-        _show(describe_generator(path, read_document(path).to_dict()))
+        document = read_document(path)
+        check_weights(path, document)
+        _show(describe_generator(path, document.to_dict()))
         return
     file = require_file(path)
     if file.suffix.removeprefix(".").lower() in registry.plugins("hepflows.runtimes"):
         _show(describe_generator(file, registry.load(file).document))
         return
     reader = registry.task_for_file(file) if task is None else registry.task(task)
-    _show(reader.describe(file))
+    _show(reader.describe(file, **parse_reading(read)))
 
 
 def describe_generator(path: Path, document: Mapping[str, object]) -> Description:
     """Summarise the document of a generator."""
     from hepflows.task import Description
 
-    rows = [(key, str(document[key])) for key in ("task", "kind", "version") if key in document]
-    ranges, units, metrics = (_table(document.get(key)) for key in ("valid_range", "units", "metrics"))
-    for name, bounds in ranges.items():
-        low, high = bounds if isinstance(bounds, list | tuple) else (bounds, bounds)
-        rows.append((name, f"{low} to {high} {units.get(name, '')}".rstrip()))
-    geometry = _table(document.get("geometry"))
+    rows = [(key, str(document[key])) for key in ("task", "kind", "version", "profile", "opset") if key in document]
+    rows += [(f"condition {name}", f"{low:.6g} to {high:.6g} {unit}".rstrip())
+             for name, low, high, unit in _conditions(document)]  # fmt: skip
+    metrics, geometry = _table(document.get("metrics")), _table(document.get("geometry"))
     rows.append(("geometry", str(geometry.get("name", "-"))))
     tensors = _table(_table(document.get("weights")).get("tensors"))
     if tensors:
@@ -58,6 +62,21 @@ def describe_generator(path: Path, document: Mapping[str, object]) -> Descriptio
     for head, table in (("provenance", document.get("provenance")), ("metric", metrics)):
         rows += [(f"{head}: {name}", _short(value)) for name, value in _table(table).items()]
     return Description(title=f"generator {path}", rows=tuple(rows))
+
+
+def _conditions(document: Mapping[str, object]) -> Iterator[tuple[str, float, float, object]]:
+    """Name, valid range and unit of each condition: of an artefact, or of an exported file."""
+    units = _table(document.get("units"))
+    ranges = {name: (bounds, units.get(name, "")) for name, bounds in _table(document.get("valid_range")).items()}
+    listed = document.get("conditions")
+    for entry in map(_table, listed if isinstance(listed, list) else ()):
+        ranges[str(entry.get("name"))] = (entry.get("valid_range"), entry.get("unit", ""))
+    for name, (bounds, unit) in ranges.items():
+        match bounds:
+            case [float() | int() as low, float() | int() as high]:
+                yield name, low, high, unit
+            case _:
+                continue
 
 
 def _table(value: object) -> Mapping[str, object]:

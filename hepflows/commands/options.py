@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from cyclopts import Parameter
 
 from hepflows.errors import ConfigError, MissingDependencyError, OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cyclopts import Token
+
     from hepflows.train.progress import Reporter
 
+
+def whole_number(_: object, tokens: Sequence[Token]) -> int:
+    """Converter of integers that, unlike that of cyclopts, does not round 1.5."""
+    return int(tokens[0].value)
+
+
 Device: TypeAlias = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N")]
-Threads: TypeAlias = Annotated[int | None, Parameter(help="CPU threads; by default torch chooses")]
+Threads: TypeAlias = Annotated[
+    int | None, Parameter(converter=whole_number, help="CPU threads; by default torch chooses")
+]
+Seed: TypeAlias = Annotated[int, Parameter(converter=whole_number)]
 Force: TypeAlias = Annotated[bool, Parameter(help="Overwrite existing output.", negative="")]
 Resume: TypeAlias = Annotated[bool, Parameter(help="Continue a training that was stopped.", negative="")]
 Overrides: TypeAlias = Annotated[
@@ -25,6 +39,14 @@ Overrides: TypeAlias = Annotated[
     Parameter(name="--set", help="Replace one value: table.key=value. May be repeated.", negative=""),
 ]
 DataFile: TypeAlias = Annotated[Path, Parameter(help="HDF5 or ROOT file of events.")]
+Reading: TypeAlias = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--read",
+        help="How to read the file, as in the table [data] of a configuration: units.voxels=GeV. May be repeated.",
+        negative="",
+    ),
+]
 
 _GEV = {"MEV": 1e-3, "GEV": 1.0, "TEV": 1e3}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
@@ -63,9 +85,20 @@ def parse_energy(text: str) -> EnergyRange:
         raise wrong(f"{unknown[0]!r} is not a unit of energy", "use MeV, GeV or TeV")
     low_gev = float(low) * _GEV[(low_unit or unit).upper()]
     high_gev = low_gev if high is None else float(high) * _GEV[unit.upper()]
-    if low_gev <= 0 or high_gev < low_gev:
+    if not 0 < low_gev <= high_gev < math.inf:
         raise wrong("not a positive, rising range")
     return EnergyRange(low_gev, high_gev)
+
+
+def parse_reading(values: Sequence[str] | None, *, option: str = "--read") -> dict[str, Any]:
+    """Read the values of ``--read`` into the keyword arguments of a task's `read`.
+
+    Raises:
+        ConfigError: a value is not of the form key=value.
+    """
+    from hepflows.config import with_overrides
+
+    return with_overrides({}, values or (), option=option)
 
 
 def parse_part(text: str) -> tuple[float, float]:
@@ -139,6 +172,8 @@ def check_run_directory(out: Path, *, resume: bool, force: bool) -> None:
     """
     from hepflows.files import check_output
 
+    if out.exists() and not out.is_dir():
+        raise OutputError("output is a file", where=out, expected="a directory", remedy="name another --out")
     filled = out.is_dir() and any(out.iterdir())
     if resume and not filled:
         raise OutputError("nothing to resume", where=out, remedy="leave --resume out to start a training")
@@ -150,7 +185,7 @@ def check_run_directory(out: Path, *, resume: bool, force: bool) -> None:
             where=out,
             remedy="--resume continues it, --force starts anew, or name another --out",
         )
-    check_output(out, force=out.is_dir())
+    check_output(out, force=out.is_dir(), directory=True)
 
 
 def terminal_reporter() -> Reporter:

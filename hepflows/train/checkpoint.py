@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from hepflows.errors import TrainingError
-from hepflows.files import atomic_file
+from hepflows.files import atomic_file, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +20,9 @@ _ADAM_STATE = ("exp_avg", "exp_avg_sq", "step")
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Write a checkpoint so that a reader finds the old one or the new one, never a part of it."""
-    from safetensors.torch import save_file
-
     with atomic_file(path, force=True) as temporary:
         flat = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        save_file(flat, temporary, metadata={"state": json.dumps(state)})
+        save_tensors(temporary, flat, metadata={"state": json.dumps(state)})
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from hepflows.errors import Interrupted, TrainingError
-from hepflows.files import atomic_file
+from hepflows.files import atomic_file, remove_leftovers
 from hepflows.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from hepflows.train.progress import Reporter, SilentReporter
 from hepflows.train.settings import TrainingConfig, learning_rate
@@ -85,6 +85,7 @@ def fit(
     directory: Path | None = None,
     resume: bool = False,
     reporter: Reporter | None = None,
+    identity: str = "",
 ) -> FitResult:
     """Train `model` in place and leave it in evaluation mode with the weights of its best epoch.
 
@@ -98,6 +99,8 @@ def fit(
         directory: gets ``checkpoint.safetensors`` and ``log.jsonl`` every epoch; None keeps nothing.
         resume: continue from the checkpoint in `directory` if there is one.
         reporter: where progress goes.
+        identity: hash of whatever else the result depends on (data, preprocessing); a checkpoint of another
+            identity is refused.
 
     Raises:
         TrainingError: no training events, gradients that stay infinite, or a checkpoint of another training.
@@ -106,7 +109,7 @@ def fit(
     if n_train < 1:
         raise TrainingError("there are no training events", remedy="use more data or a smaller validation part")
     reporter = reporter or SilentReporter()
-    trainer = _Trainer(model, objective, n_train, settings, seed=seed, directory=directory)
+    trainer = _Trainer(model, objective, n_train, settings, seed=seed, directory=directory, identity=identity)
     if resume:
         trainer.restore()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
@@ -130,9 +133,10 @@ class _Trainer:
         *,
         seed: int,
         directory: Path | None,
+        identity: str,
     ) -> None:
         self.model, self.objective, self.settings = model, objective, settings
-        self.n_train, self.seed, self.directory = n_train, seed, directory
+        self.n_train, self.seed, self.directory, self.identity = n_train, seed, directory, identity
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer(
@@ -245,8 +249,11 @@ class _Trainer:
 
     def restore(self) -> None:
         """Read the checkpoint, if there is one."""
-        path = None if self.directory is None else self.directory / "checkpoint.safetensors"
-        if path is None or not path.exists():
+        if self.directory is None:
+            return
+        remove_leftovers(self.directory)
+        path = self.directory / "checkpoint.safetensors"
+        if not path.exists():
             return
         tensors, state = load_checkpoint(path)
         if state.pop("fingerprint", None) != self._fingerprint():
@@ -269,6 +276,7 @@ class _Trainer:
             "seed": self.seed,
             "n_train": self.n_train,
             "shapes": shapes,
+            "identity": self.identity,
         }
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 

@@ -64,7 +64,12 @@ def small_config(**changes: object) -> CaloFlowConfig:
     training = {"epochs": 3, "batch_size": 100, "learning_rate": 5e-3}
     values: dict[str, object] = {
         "data": {"validation_fraction": 0.2},
-        "layer_energies": {"blocks": 2, "hidden": [16], "training": {**training, "epochs": 60, "batch_size": 30}},
+        "layer_energies": {
+            "blocks": 2,
+            "hidden": [16],
+            "alpha": 1e-10,
+            "training": {**training, "epochs": 60, "batch_size": 30},
+        },
         "teacher": {"blocks": 2, "hidden": [24, 24], "training": training},
         "student": {"hidden": [24, 24], "training": training},
     }

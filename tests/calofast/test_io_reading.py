@@ -187,7 +187,7 @@ def test_hits_need_a_geometry_unless_they_are_those_of_the_toy_calorimeter(tmp_p
             {"incident_energy": part.incident_energy, "hit_x": part.hit_x + 1, "hit_y": part.hit_y}
             | {"hit_energy": part.hit_energy, "hit_layer": part.hit_layer}
         )
-    with pytest.raises(GeometryError, match=r"pass geometry= of this detector"):
+    with pytest.raises(GeometryError, match=r"pass the geometry of this detector"):
         read_showers(path)
     tower = tuple(
         Layer(name=f"layer_{i}", kind="cylindrical", r_edges_mm=(0, 20, 60, 200), n_alpha=8) for i in range(3)

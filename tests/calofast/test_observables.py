@@ -154,7 +154,8 @@ def test_calochallenge_inputs_are_the_published_ones():
     normed = feature_matrix(showers, inputs="low_normed", caloflow=False, threshold_mev=0.0)
     layers = showers.layer_energies_mev
     assert normed.shape == (40, 368 + 5)  # E_inc is no input of its own
-    np.testing.assert_allclose(normed[:, :368], showers.voxels_mev / layers[:, showers.geometry.layer_index], rtol=1e-5)
+    restored = normed[:, :368] * layers[:, showers.geometry.layer_index]
+    np.testing.assert_allclose(restored, showers.voxels_mev, rtol=1e-5)
     np.testing.assert_allclose(normed[:, 368:], np.log10(layers + 1e-8), rtol=1e-5)
     log = feature_matrix(showers, inputs="log", caloflow=False, threshold_mev=0.5)
     lit = showers.voxels_mev > 0.5

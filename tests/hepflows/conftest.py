@@ -83,11 +83,16 @@ class ToyGenerator:
         first_event: int = 0,
         out_of_range: str = "error",
     ) -> Toys:
+        if out_of_range == "error":
+            self.check_conditions(incident_energy_gev)
         energy = np.asarray(incident_energy_gev, dtype=np.float32)
-        if out_of_range == "error" and ((energy < RANGE_GEV[0]) | (energy > RANGE_GEV[1])).any():
-            raise ConditionError("outside the trained range", expected=RANGE_GEV, found=energy.max())
         noise = normal_noise(seed, first_event, len(energy), 1)[:, 0]
         return Toys(energy, energy * (1 + 0.1 * noise) * float(self.state["scale"]))
+
+    def check_conditions(self, incident_energy_gev: Any, *, conditions: Any = None) -> None:
+        energy = np.asarray(incident_energy_gev, dtype=np.float32)
+        if ((energy < RANGE_GEV[0]) | (energy > RANGE_GEV[1])).any():
+            raise ConditionError("outside the trained range", expected=RANGE_GEV, found=energy.max())
 
     def save(self, directory: Any, *, force: bool = False) -> Path:
         save_artefact(directory, self.document_, self.state, force=force)
@@ -128,7 +133,7 @@ class ToyTask:
             temporary.write_text(json.dumps(rows))
         return path
 
-    def describe(self, path: Path) -> Description:
+    def describe(self, path: Path, **selection: object) -> Description:
         events = self.read(path)
         return Description(
             title=f"toy file {path}", rows=(("events", str(len(events))),), warnings=("values have no unit",)

@@ -175,7 +175,7 @@ class TestUse:
     def test_inspect_artefact(self, trained: Path, capsys) -> None:
         assert main(["inspect", str(trained / "teacher")]) == 0
         shown = capsys.readouterr().out
-        assert "1.0 to 100.0 GeV" in shown
+        assert "1 to 100 GeV" in shown
         assert "1 numbers in 1 tensors" in shown
         assert main(["inspect", str(trained)]) == 2
         assert "student, teacher" in capsys.readouterr().err

@@ -82,8 +82,31 @@ class TestAtomicDirectory:
         self.write(tmp_path / "d", "one")
         with pytest.raises(OutputError, match="--force"):
             self.write(tmp_path / "d", "two")
-        self.write(tmp_path / "d", "two", force=True)
-        assert [path.name for path in (tmp_path / "d").iterdir()] == ["two"]
+        (tmp_path / "d" / "one").write_text("old")
+        self.write(tmp_path / "d", "one", force=True)
+        assert (tmp_path / "d" / "one").read_text() == "one"
+        assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+    def test_force_deletes_no_files_of_others(self, tmp_path: Path, monkeypatch) -> None:
+        self.write(tmp_path / "d", "one")
+        (tmp_path / "d" / "thesis.tex").write_text("precious")
+        monkeypatch.chdir(tmp_path / "d")
+        self.write(Path(), "one", force=True)
+        assert sorted(path.name for path in Path().iterdir()) == ["one", "thesis.tex"]
+        assert [path.name for path in tmp_path.iterdir()] == ["d"]
+
+    def test_force_does_not_turn_a_file_into_a_directory(self, tmp_path: Path) -> None:
+        (tmp_path / "f").write_text("precious")
+        with pytest.raises(OutputError, match="output is a file"):
+            self.write(tmp_path / "f", "one", force=True)
+        (tmp_path / "d").mkdir()
+        with pytest.raises(OutputError, match="output is a directory"):
+            write_and_fail(tmp_path / "d", ValueError(), force=True)
+
+    def test_a_failure_leaves_no_empty_parents(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="bug"):
+            write_and_fail(tmp_path / "a" / "b" / "x.txt", ValueError("bug"))
+        assert list(tmp_path.iterdir()) == []
 
     def test_disk_full_keeps_the_old_one(self, tmp_path: Path, monkeypatch) -> None:
         self.write(tmp_path / "d", "one")

@@ -77,7 +77,12 @@ def test_existing_report_needs_force(comparison, tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="exists"):
         comparison.write(tmp_path / "report")
     comparison.write(tmp_path / "report", force=True)
-    assert not (tmp_path / "report" / "mine").exists()
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "mine",
+        "pictures",
+        "report.html",
+        "report.json",
+    }
 
 
 def test_failure_leaves_nothing_behind(comparison, tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ from calofast.config import CaloFlowConfig
 from calofast.geometry import Geometry
 from calofast.showers import Showers, unit_of
 from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
-from hepflows.config import build, config_to_dict
+from hepflows.config import build
 from hepflows.document import RESTORE
-from hepflows.errors import ArtefactError, ConditionError
+from hepflows.errors import ArtefactError, ConditionError, GeometryError
 from hepflows.sampler import sample_in_tiles
 
 if TYPE_CHECKING:
@@ -224,7 +224,12 @@ class CaloGenerator:
                 found=f"task {document.task}, kind {document.kind}",
             )
         config = build(CaloFlowConfig, document.config, where=f"{directory}: config")
-        geometry = Geometry.from_dict(document.geometry, where=f"{directory}: geometry")
+        try:
+            geometry = Geometry.from_dict(document.geometry, where="geometry")
+        except GeometryError as error:
+            raise ArtefactError(
+                "the geometry is damaged", where=f"{directory}/generator.json", found=str(error), remedy=RESTORE
+            ) from error
         if missing := [name for name in config.data.conditions if name not in document.valid_range]:
             raise ArtefactError(
                 "a condition has no valid range", where=f"{directory}: valid_range", expected=missing[0], remedy=RESTORE
@@ -287,26 +292,3 @@ class CaloGenerator:
     def _pdg(self) -> int | None:
         pdg = self._document.provenance.get("pdg")
         return pdg if isinstance(pdg, int) else None
-
-
-def make_document(
-    model: CaloFlowModel,
-    geometry: Geometry,
-    config: CaloFlowConfig,
-    *,
-    provenance: Mapping[str, Any],
-    training: Mapping[str, Any],
-) -> GeneratorDocument:
-    """Content of ``generator.json`` for a freshly trained model."""
-    names = config.data.conditions
-    ranges = zip(model.conditions.low.tolist(), model.conditions.high.tolist(), strict=True)
-    return GeneratorDocument(
-        task=TASK_NAME,
-        kind=model.kind,
-        config=config_to_dict(config),
-        units={**{name: unit_of(name) for name in names}, "voxels": "MeV"},
-        geometry=geometry.to_dict(),  # type: ignore[arg-type]  # JSON-able by contract
-        valid_range=dict(zip(names, ranges, strict=True)),
-        provenance=dict(provenance),
-        training=dict(training),
-    )

@@ -179,22 +179,25 @@ def _run(folder: Path, data: Path, *, resume: bool, device: str, reporter: Repor
 
 def _require_same(given: CaloFlowConfig, trained: CaloFlowConfig) -> None:
     """Refuse settings that only the teacher's own training could have followed."""
-    for name in ("seed", "preprocessing", "layer_energies", "teacher"):
-        if getattr(given, name) != getattr(trained, name):
+    wanted, found = (_flat(config.model_dump(mode="json")) for config in (trained, given))
+    fixed = ("seed", "preprocessing.", "layer_energies.", "teacher.", "data.conditions", "data.validation_fraction")
+    for name in sorted(wanted.keys() | found.keys()):
+        if name.startswith(fixed) and wanted.get(name) != found.get(name):
             raise ConfigError(
                 "a student takes this from its teacher",
                 where=name,
-                expected=repr(getattr(trained, name)),
-                found=repr(getattr(given, name)),
-                remedy="change [student] and [data] only, or train another teacher",
+                expected=wanted.get(name),
+                found=found.get(name),
+                remedy="change [student] and the selection in [data] only, or train another teacher",
             )
-    if given.data.conditions != trained.data.conditions:
-        raise ConfigError(
-            "a student has its teacher's conditions",
-            where="data.conditions",
-            expected=", ".join(trained.data.conditions),
-            found=", ".join(given.data.conditions),
-        )
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of nested tables by dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _clear(folder: Path) -> None:

@@ -12,7 +12,8 @@ import torch
 from calofast.caloflow import CaloFlowModel
 from calofast.config import CaloFlowConfig, StudentConfig
 from calofast.dataset import ShowerTensors, make_tensors
-from calofast.generator import CaloGenerator, make_document
+from calofast.generator import CaloGenerator
+from calofast.generator_document import make_document
 from hepflows.errors import ArtefactError, GeometryError
 from hepflows.train.distill import Distillation
 from hepflows.train.loop import FitResult
@@ -227,7 +228,7 @@ def _identity(showers: Showers, *settings: StrictConfig, follows: CaloFlowModel 
     for part in settings:
         digest.update(part.model_dump_json().encode())
     for array in (showers.incident_energy_gev, showers.voxels_mev, *showers.conditions.values()):
-        digest.update(memoryview(array).cast("B"))
+        digest.update(array.tobytes())
     for name, tensor in sorted(follows.state_dict().items() if follows else []):
         digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -1,12 +1,12 @@
 """Is the exported graph as good a float32 evaluation as torch's own?
 
-The criterion is relative to what float32 can do: |runtime32 - torch64| <= 2 |torch32 - torch64| at the
-median, at 99.9 % and at the maximum, before the hit threshold. A flat 1e-5 would be wrong: spline slopes
-amplify the noise of float32. The maximum of one evaluation is itself noise, so its bound takes the largest
-of eight with different batch splits, seven of them of the events that the first found hardest. Where torch
-rounds alike in all of them, as it mostly does, they are no eight independent numbers; so the events that are
-hardest for torch or for the runtime are evaluated again with their noise moved by one float32 spacing, each against float64 at the same place.
-The spacing of float32 at the output is always allowed.
+The criterion is relative to what float32 can do: |runtime32 - torch64| <= 2 |torch32 - torch64| at the median, at
+99.9 % and at the maximum, before the hit threshold. A flat 1e-5 would be wrong: spline slopes amplify the noise of
+float32. The maximum of one evaluation is itself noise, so its bound takes the largest of eight with different batch
+splits, seven of them of the events that are hardest for torch or for the runtime. Where torch rounds alike in all of
+them, as it mostly does, they are no eight independent numbers; so the hardest events are evaluated again with their
+noise moved by one float32 spacing, each against float64 at the same place. The spacing of float32 at the output is
+always allowed.
 """
 
 from __future__ import annotations

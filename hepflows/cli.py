@@ -50,8 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokens.remove("--debug")
         debug = True
     console = Console(stderr=True)
+    said: set[str] = set()
+
+    def warn(message: Warning | str, *_args: object, **_kwargs: object) -> None:
+        if str(message) not in said:  # once, however many batches give it
+            said.add(str(message))
+            _say(console, "warning", str(message), "yellow")
+
     with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_args, **_kwargs: _say(console, "warning", str(message), "yellow")
+        warnings.showwarning = warn
         for problem in generic_names.overwritten_packages():
             _say(console, "warning", str(problem), "yellow")
         with _termination_as_interrupt():

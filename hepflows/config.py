@@ -171,7 +171,7 @@ def _split(override: str, option: str = "--set") -> tuple[tuple[str, ...], Any]:
             "not an override",
             where=f"{option} {override}",
             expected="table.key=value",
-            remedy="for example teacher.blocks=6",
+            remedy=f"write for example {option} seed=2",
         )
     try:
         parsed = tomllib.loads(f"value = {text.strip()}")
@@ -200,8 +200,7 @@ def _describe(model: type[BaseModel], detail: ErrorDetails) -> tuple[str, str]:
         return path, f"unexpected key{hint}"
     if detail["type"] == "missing":
         return path, "missing"
-    message = detail["msg"].removeprefix("Value error, ").replace("valid dictionary or object", "table")
-    message = message.replace("input should be an object", "input should be a table")
+    message = detail["msg"].removeprefix("Value error, ").replace("should be an object", "should be a table")
     message = message[:1].lower() + message[1:]
     given = detail["input"]
     shown = "" if isinstance(given, dict) else f", found {given!r}"

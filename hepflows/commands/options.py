@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 def whole_number(_: object, tokens: Sequence[Token]) -> int:
     """Converter of integers that, unlike that of cyclopts, does not round 1.5."""
-    return int(tokens[0].value)
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a whole number") from None
 
 
 Device: TypeAlias = Annotated[str, Parameter(help="auto, cpu, cuda or cuda:N")]

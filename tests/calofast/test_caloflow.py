@@ -238,7 +238,9 @@ def test_a_stopped_chain_resumes_to_the_same_generators(
     from hepflows.errors import Interrupted
     from hepflows.train import loop
 
-    showers, config = make_showers(300), make_config()
+    training = {"epochs": 3, "batch_size": 100, "learning_rate": 5e-3}
+    config = make_config(layer_energies={"blocks": 2, "hidden": [16], "training": training})
+    showers = make_showers(300)
     spec = CaloFlow(showers.geometry, config)
     teacher = fit(spec, showers)
     student = distill(teacher, showers)

@@ -10,7 +10,8 @@ import torch
 
 from calofast.caloflow import CaloFlowModel, Kind
 from calofast.config import CaloFlowConfig, LayerEnergyConfig, StudentConfig, TeacherConfig
-from calofast.generator import CaloGenerator, make_document
+from calofast.generator import CaloGenerator
+from calofast.generator_document import make_document
 from calofast.geometry import Geometry, Layer
 from calofast.showers import Showers
 from exporters import to_onnx, verify

@@ -47,7 +47,7 @@ def test_coupling_log_determinant_and_reach() -> None:
     x, c = torch.randn(5, dtype=torch.float64), torch.randn(1, 1, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda v: flow(v[None], c)[0][0], x)
     log_det = flow(x[None], c)[1]
-    assert float(log_det) == pytest.approx(float(torch.linalg.slogdet(jacobian).logabsdet), abs=1e-9)
+    assert log_det.item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-9)
     untouched = torch.eye(5, dtype=torch.float64)
     assert not any(torch.equal(row, unit) for row in jacobian for unit in untouched), "a feature passes unchanged"
 

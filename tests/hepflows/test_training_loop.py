@@ -42,7 +42,8 @@ class _Regression:
         return loss * math.nan if self.calls in self.poison else loss
 
     def validation_loss(self) -> float:
-        return float((self.model(self.x) - self.x.sum(1, keepdim=True)).square().mean())
+        difference: torch.Tensor = self.model(self.x) - self.x.sum(1, keepdim=True)
+        return difference.square().mean().item()
 
 
 def _network() -> nn.Module:

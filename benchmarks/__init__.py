@@ -1,0 +1,1 @@
+"""Benchmarks and table makers; each is run as ``python -m benchmarks.NAME``."""

@@ -55,7 +55,13 @@ def distill(
         settings = load_config(config, set_ or ())
     name = str(getattr(settings, "task", ""))
     if name != document.task:
-        raise ConfigError("the teacher is of another task", where=config, expected=document.task, found=name)
+        raise ConfigError(
+            "the teacher is of another task than the configuration",
+            where=teacher if config is None else config,
+            expected=f"task {document.task}",
+            found=f"task {name}",
+            remedy="name a teacher of this task",
+        )
     require_file(data, "data file")
     if not resume:  # a stopped distillation has written no `out` yet, only the task knows its checkpoints
         check_output(out, force=force, directory=True)

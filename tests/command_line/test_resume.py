@@ -30,7 +30,7 @@ def weights(folder: Path) -> list[str]:
 
 
 def test_interrupted_training_resumes_bit_identically(made: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    """SIGINT and SIGTERM in turn, once in each model."""
+    """SIGINT and SIGTERM in turn, in each model at least once."""
     command = ("train", made / "config.toml", "--data", EPLUS, "--out", tmp_path / "run", "--device", "cpu")
     step, calls, stops = _Trainer._step, [], [signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM]
 

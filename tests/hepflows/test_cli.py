@@ -124,7 +124,7 @@ class TestUse:
             (["trian"], 'Did you mean "train"'),
             (["train", "x.toml", "--data", "d"], "--out"),
             (["train", "x.toml", "--data", "d", "--out", "o", "--resum"], "Did you mean --resume"),
-            (["train", "x.toml", "--data", "d", "--out", "o", "--threads", "two"], "int"),
+            (["train", "x.toml", "--data", "d", "--out", "o", "--threads", "two"], "whole number"),
             (["generate", "x", "--seed", "1", "--out", "y", "--out-of-range", "guess"], "out-of-range"),
         ],
     )

@@ -3,6 +3,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
+JETNET := .venv-jetnet
 OUT ?= hepflows-demo
 PYTEST_WORKERS ?= auto
 
@@ -10,7 +11,7 @@ PYTEST_WORKERS ?= auto
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-parity test-slow lint clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +21,10 @@ demo: $(VENV)/.demo-ready  ## train, sample, export and validate on packaged sho
 
 test: $(VENV)/.test-ready  ## run the tests
 	$(TEST_ENV) $(PY) -m pytest -m "not slow" -n $(PYTEST_WORKERS) --maxprocesses 8
+
+test-parity: $(VENV)/.test-ready $(JETNET)/.ready  ## compute the reference values of the jet metrics again (jetnet)
+	$(JETNET)/bin/python tests/reference/make_jet_reference.py --check
+	$(TEST_ENV) $(PY) -m pytest tests/validation/test_jet_reference.py
 
 test-slow: $(VENV)/.test-ready  ## run the checks that take minutes
 	$(TEST_ENV) $(PY) -m pytest -m slow
@@ -31,7 +36,7 @@ lint: $(VENV)/.test-ready  ## ruff, mypy and the import contract
 	$(VENV)/bin/lint-imports
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(JETNET) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # An interpreter counts only if it runs (pyenv leaves dead shims) and can create an environment with pip
 # (Debian splits that off into python3-venv).
@@ -50,6 +55,12 @@ $(PY):
 # The stamps are new when the installation ended well; a change of the requirements makes them old.
 $(VENV)/.demo-ready: pyproject.toml constraints.txt | $(PY)
 	$(PIP) install -c constraints.txt -e ".[onnx]"
+	@touch $@
+
+# jetnet and energyflow need old versions, so they live apart
+$(JETNET)/.ready: tests/reference/requirements.txt | $(PY)
+	$(PY) -m venv --clear $(JETNET)
+	$(JETNET)/bin/python -m pip --disable-pip-version-check install -r tests/reference/requirements.txt
 	@touch $@
 
 $(VENV)/.test-ready: pyproject.toml constraints.txt | $(PY)

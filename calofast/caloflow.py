@@ -97,32 +97,30 @@ class CaloFlowModel(nn.Module):
         context = self.context(conditions, energies)
         return self.voxels(dequantised, energies, context)[0], context
 
-    def log_prob(self, voxels_mev: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
-        """Log densities of Flow I (MeV^-L) and of Flow II at its layer energies (MeV^-V), each (N,).
-
-        Dark voxels are dequantised with torch's generator, so that repeated calls differ there.
-        """
-        dequantised = self.voxels.dequantise(voxels_mev)
-        energies = self.voxels.layer_energies(voxels_mev, dequantised)
-        first = self.layer_energies.log_prob(energies, conditions[:, 0], self.conditions(conditions))
-        context = self.context(conditions, energies)
-        y, log_det = self.voxels(dequantised, energies, context)
-        return first, self.shower_flow.log_prob(y, context) + log_det
-
     def sample_layers(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Flow I: layer energies (N, L) in MeV from noise (N, L); values below the threshold mean "empty"."""
         return self.layer_energies.sample(noise, conditions[:, 0], self.conditions(conditions))
 
-    def sample_voxels(self, noise: Tensor, conditions: Tensor, energies_mev: Tensor) -> Tensor:
-        """Flow II: voxels (N, V) in MeV whose layer sums are `energies_mev`, before the hit threshold."""
+    def sample_voxels(
+        self, noise: Tensor, conditions: Tensor, energies_mev: Tensor, *, rows: slice | None = None
+    ) -> Tensor:
+        """Flow II: voxels (N, V) in MeV whose layer sums are `energies_mev`, before the hit threshold.
+
+        Args:
+            noise: shape (N, V).
+            conditions: shape (N, C).
+            energies_mev: shape (N, L).
+            rows: the showers that are wanted, others may be anything; see `ConditionalFlow.sample`.
+        """
         context = self.context(conditions, energies_mev)
-        dequantised = self.voxels.inverse(self.shower_flow.sample(noise, context), energies_mev, context)
+        y = self.shower_flow.sample(noise, context, rows=rows)
+        dequantised = self.voxels.inverse(y, energies_mev, context)
         return self.voxels.to_showers(dequantised, energies_mev)
 
-    def sample(self, noise: Tensor, conditions: Tensor, *, threshold: bool = True) -> Tensor:
-        """Both stages: showers (N, V) in MeV from noise (N, L + V) and conditions (N, C)."""
+    def sample(self, noise: Tensor, conditions: Tensor, *, threshold: bool = True, rows: slice | None = None) -> Tensor:
+        """Both stages: showers (N, V) in MeV from noise (N, L + V) and conditions (N, C); `rows` as there."""
         energies = self.sample_layers(noise[:, : self.n_layers], conditions)
-        voxels = self.sample_voxels(noise[:, self.n_layers :], conditions, energies)
+        voxels = self.sample_voxels(noise[:, self.n_layers :], conditions, energies, rows=rows)
         return self.voxels.apply_threshold(voxels, energies) if threshold else voxels
 
     def copy_first_stage(self, teacher: CaloFlowModel) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from calofast.reading import check_units, open_showers, read_entries
-from calofast.remedies import option
 from calofast.selection import ReadOptions, plan_reading
+from hepflows.remedies import option
 
 if TYPE_CHECKING:
     import os

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calofast.shower_file import METADATA, Metadata, reading, require_numbers, require_shape
+from calofast.shower_file import METADATA, Metadata
 from hepflows.errors import DataError
+from hepflows.reading import reading, require_numbers, require_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

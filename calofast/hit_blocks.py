@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from calofast.shower_file import Block, reading
 from calofast.voxelise import Hits, voxelise
 from hepflows.errors import DataError, GeometryError
+from hepflows.reading import reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calofast.geometry import Geometry
+    from calofast.shower_file import Block
 
 _PIXEL_MM = 10.0
 _MAX_OVERFLOW = 0.5

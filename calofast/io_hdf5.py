@@ -16,16 +16,15 @@ from calofast.conditions import WEIGHT_NAMES, as_condition
 from calofast.geometry import Geometry, calogan, calogan_hits
 from calofast.hdf5_content import Hdf5Content, stored_metadata
 from calofast.particles import pdg_code
-from calofast.remedies import option
 from calofast.shower_file import (
     METADATA,
     Block,
     ShowerFile,
-    reading,
-    require_shape,
     standard_geometry,
 )
 from hepflows.errors import DataError, GeometryError
+from hepflows.reading import reading, require_shape
+from hepflows.remedies import option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

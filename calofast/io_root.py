@@ -18,19 +18,17 @@ import uproot
 from calofast.conditions import WEIGHT_NAMES, as_condition
 from calofast.geometry import Geometry, calogan_hits
 from calofast.hit_blocks import hit_reader
-from calofast.remedies import option
 from calofast.shower_file import (
     METADATA,
     Block,
     FileFormat,
     Metadata,
     ShowerFile,
-    reading,
-    require_numbers,
-    require_shape,
     standard_geometry,
 )
 from hepflows.errors import DataError, GeometryError
+from hepflows.reading import reading, require_numbers, require_shape
+from hepflows.remedies import option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -175,6 +175,18 @@ def unit_of(condition: str) -> str:
     return _SPELLING.get(suffix, suffix) if suffix in _SUFFIXES else ""
 
 
+def require_cells(geometry: Geometry, showers: Showers) -> None:
+    """Raise `GeometryError` unless the showers have the cells of a generator's geometry."""
+    if not geometry.same_cells(showers.geometry):
+        raise GeometryError(
+            "the showers belong to another geometry",
+            where=showers.provenance.get("file"),
+            expected=f"{geometry.name} ({geometry.n_voxels} voxels)",
+            found=f"{showers.geometry.name} ({showers.geometry.n_voxels} voxels)",
+            remedy="use the data that the generator was made for",
+        )
+
+
 def require_same_kind(head: Showers, part: Showers, *, where: str) -> None:
     """Raise `DataError` unless `part` has the geometry, overflow, weights and conditions of `head`."""
     if not head.geometry.same_cells(part.geometry):

@@ -10,7 +10,10 @@ from hepflows.errors import ConfigError, OutputError
 from hepflows.task import DemoAssets, Description
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from calofast.config import CaloFlowConfig, DataConfig
     from calofast.generator import CaloGenerator
@@ -23,7 +26,7 @@ _TEST_PART = (0.8, 1.0)
 
 
 class CaloTask:
-    """Reading, training and sampling of calorimeter showers; meets `hepflows.task.Task`."""
+    """Reading, training and sampling of calorimeter showers; meets `hepflows.task.Task` and `StreamingTask`."""
 
     name = "calofast"
 
@@ -53,6 +56,9 @@ class CaloTask:
             config_text=text,
             data_path=embedded_showers_path(),
             test_selection={"part": _TEST_PART},
+            exported="student",
+            reference="Geant4",
+            metrics=("e_tot_ratio_mean", "e_tot_ratio_std", "separation_mean", "auc_low", "auc_high"),
         )
 
     def sniff(self, path: Path) -> bool:
@@ -66,6 +72,18 @@ class CaloTask:
         from calofast.reading import read_showers
 
         return read_showers(path, **_arguments(selection))
+
+    def iterate(self, path: Path, **selection: Any) -> Iterator[Showers]:
+        """Read showers in chunks; `selection` as in `read`."""
+        from calofast.reading import iterate_showers
+
+        return iterate_showers(path, **_arguments(selection))
+
+    def conditions_of(self, events: Showers) -> Mapping[str, NDArray[np.floating[Any]]]:
+        """Incident energies and further conditions by name."""
+        from calofast.condition_values import conditions_of
+
+        return conditions_of(events)
 
     def write(self, events: Showers | Iterable[Showers], path: Path, *, force: bool = False) -> Path:
         """Write showers in the format that the suffix names; see `calofast.write_showers`."""

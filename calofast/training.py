@@ -14,7 +14,8 @@ from calofast.config import CaloFlowConfig, StudentConfig
 from calofast.dataset import ShowerTensors, make_tensors
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
-from hepflows.errors import ArtefactError, GeometryError
+from calofast.showers import require_cells
+from hepflows.errors import ArtefactError
 from hepflows.train.distill import Distillation
 from hepflows.train.loop import FitResult
 from hepflows.train.loop import fit as run_training
@@ -84,7 +85,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
     """
     run = run or Run()
     config = model.config
-    _require_geometry(model.geometry, showers)
+    require_cells(model.geometry, showers)
     data = make_tensors(showers, config, run.device)
     with _seeded(config.seed):
         network = CaloFlowModel(model.geometry.layer_sizes, config, "teacher").to(run.device)
@@ -150,7 +151,7 @@ def distill(
             found=f"kind {teacher.kind}",
             remedy="name the teacher's directory",
         )
-    _require_geometry(teacher.geometry, showers)
+    require_cells(teacher.geometry, showers)
     settings = student or teacher.config.student or StudentConfig()
     config = teacher.config.model_copy(update={"student": settings})
     data = make_tensors(showers, config, run.device)
@@ -236,17 +237,6 @@ def _identity(showers: Showers, *settings: StrictConfig, follows: CaloFlowModel 
 
 def _summary(result: FitResult) -> dict[str, Any]:
     return {"best_epoch": result.best_epoch, "best_loss": result.best_loss, "history": result.history}
-
-
-def _require_geometry(geometry: Geometry, showers: Showers) -> None:
-    if not geometry.same_cells(showers.geometry):
-        raise GeometryError(
-            "the showers belong to another geometry",
-            where=showers.provenance.get("file"),
-            expected=f"{geometry.name} ({geometry.n_voxels} voxels)",
-            found=f"{showers.geometry.name} ({showers.geometry.n_voxels} voxels)",
-            remedy="use the data that the generator was made for",
-        )
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from calofast.remedies import option
 from hepflows.errors import UnitsError
+from hepflows.remedies import option
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

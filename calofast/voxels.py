@@ -46,15 +46,20 @@ class VoxelTransform(nn.Module):
         self.register_buffer("members", layer_matrix(layer_sizes), persistent=False)
         self.standardisation = ContextStandardisation(sum(layer_sizes), context_features)
 
-    def dequantise(self, voxels_mev: Tensor) -> Tensor:
-        """Give every voxel, dark or lit, a continuous positive energy; draws from torch's generator.
+    def dequantise(self, voxels_mev: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Give every voxel, dark or lit, a continuous positive energy.
 
         `log`: dark voxels get threshold * exp(n), n Gaussian and below zero. `logit`: each gets uniform noise.
+
+        Args:
+            voxels_mev: shape (N, V).
+            noise: shape (N, V), standard normal (`log`) or uniform in (0, 1) (`logit`); None draws it from torch's
+                generator.
         """
         config = self.config
         if config.voxels == "logit":
-            return voxels_mev + config.noise_mev * torch.rand_like(voxels_mev)
-        dark = config.dark_mean + config.dark_width * torch.randn_like(voxels_mev)
+            return voxels_mev + config.noise_mev * (torch.rand_like(voxels_mev) if noise is None else noise)
+        dark = config.dark_mean + config.dark_width * (torch.randn_like(voxels_mev) if noise is None else noise)
         lit = voxels_mev >= config.threshold_mev
         return torch.where(lit, voxels_mev, config.threshold_mev * dark.clamp_max(-1e-3).exp())
 

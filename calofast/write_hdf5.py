@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from calofast.guarded_file import GuardedFile
 from calofast.shower_file import METADATA, Metadata
 from hepflows.errors import DataError
+from hepflows.guarded_file import GuardedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -34,21 +34,27 @@ class Signature:
 
     Attributes:
         inputs: in graph order, which is alphabetical: some hosts push by position, some by sorted name.
-        output: the sample.
+        outputs: the parts of the sample, side by side.
     """
 
     inputs: tuple[tuple[str, int], ...]
-    output: tuple[str, int]
+    outputs: tuple[tuple[str, int], ...]
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.inputs]
         if names != sorted(names):
             raise ConfigError("the graph's inputs are not in alphabetical order", found=names)
 
+    @property
+    def width(self) -> int:
+        """Numbers of one event, all outputs together."""
+        return sum(width for _, width in self.outputs)
 
-def generic(n_conditions: int, noise_dim: int, n_outputs: int) -> Signature:
-    """The `generic` profile: cond (N, C), noise (N, Z) to x (N, D)."""
-    return Signature(inputs=(("cond", n_conditions), ("noise", noise_dim)), output=("x", n_outputs))
+
+def generic(n_conditions: int, noise_dim: int, outputs: tuple[tuple[str, int], ...]) -> Signature:
+    """The `generic` profile: cond (N, C), noise (N, Z) to the outputs; without conditions there is no `cond`."""
+    cond = (("cond", n_conditions),) if n_conditions else ()
+    return Signature(inputs=(*cond, ("noise", noise_dim)), outputs=outputs)
 
 
 def operators(model: Any) -> dict[str, int]:
@@ -81,8 +87,8 @@ def violations(model: Any, signature: Signature) -> list[str]:
     if inputs != [(name, (None, width)) for name, width in signature.inputs]:
         found.append(f"inputs {inputs}, expected {signature.inputs} of float32 with a dynamic batch axis")
     outputs = [(value.name, _shape(onnx, value)) for value in graph.output]
-    if outputs != [(signature.output[0], (None, signature.output[1]))]:
-        found.append(f"outputs {outputs}, expected {signature.output} of float32 with a dynamic batch axis")
+    if outputs != [(name, (None, width)) for name, width in signature.outputs]:
+        found.append(f"outputs {outputs}, expected {signature.outputs} of float32 with a dynamic batch axis")
     return found
 
 

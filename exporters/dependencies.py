@@ -8,11 +8,15 @@ import re
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from hepflows.errors import ArtefactError, ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
+
+    from numpy.typing import NDArray
 
 #: Oldest runtime that loads opset 17 and IR 8 and that we test.
 MINIMUM_RUNTIME: Final = (1, 15)
@@ -75,6 +79,14 @@ def session(model: bytes | str, *, optimise: bool = True, threads: int | None = 
     if cuda:
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
     return runtime.InferenceSession(model, options, providers=providers)
+
+
+def run(session: Any, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One run of an InferenceSession: (N, C), (N, Z) to all its outputs side by side, (N, D)."""
+    # a generator without conditions has no such input
+    parts = session.run(None, {"cond": cond, "noise": noise} if cond.shape[1] else {"noise": noise})
+    x: NDArray[np.float32] = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    return x
 
 
 def open_model(path: Path, *, optimise: bool = True, threads: int | None = None, cuda: bool = False) -> Any:

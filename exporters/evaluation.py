@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from exporters.dependencies import session
+from exporters.dependencies import run, session
 from hepflows.errors import ConfigError
 from hepflows.philox import normal_noise, uniform_noise
 
@@ -50,7 +50,7 @@ def draw_inputs(conditions: Sequence[Condition], noise_dim: int, events: int, *,
         else:
             column = condition.low + (condition.high - condition.low) * share[:, i]
         columns.append(np.clip(column, condition.low, condition.high))
-    cond = np.stack(columns, axis=1).astype(np.float32)
+    cond = np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((events, 0), np.float32)
     return Inputs(cond=cond, noise=normal_noise(seed, 0, events, noise_dim))
 
 
@@ -73,10 +73,7 @@ def evaluate_runtime(model: bytes, inputs: Inputs, *, optimise: bool, batch: int
     """Output (N, D) of an ONNX file in ONNX Runtime, as float64."""
     runtime = session(model, optimise=optimise)
     parts = [
-        runtime.run(
-            None,
-            {"cond": inputs.cond[start : start + batch], "noise": inputs.noise[start : start + batch]},
-        )[0]
+        run(runtime, inputs.cond[start : start + batch], inputs.noise[start : start + batch])
         for start in range(0, len(inputs.cond), batch)
     ]
     return np.concatenate(parts).astype(np.float64)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -12,7 +15,7 @@ from hepflows.errors import ConditionError, ConfigError, OutputError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -34,14 +37,15 @@ class ExportedGenerator:
         self.runtime = OnnxGenerator(path)
         self.task: str = str(self.runtime.metadata["task"])
         self.condition_names = tuple(condition.name for condition in self.runtime.conditions)
-        if self.task not in _EVENTS:
+        if self.task not in _PHYSICS:
             raise ConfigError(
                 "this file's numbers cannot be turned into events here",
                 where=path,
-                expected=f"a generator of the task {' or '.join(_EVENTS)}",
+                expected=f"a generator of the task {' or '.join(_PHYSICS)}",
                 found=self.task,
                 remedy="use exporters.OnnxGenerator, which gives plain arrays",
             )
+        self._physics = _PHYSICS[self.task]
 
     @property
     def document(self) -> Mapping[str, Any]:
@@ -50,19 +54,22 @@ class ExportedGenerator:
 
     def sample(
         self,
-        incident_energy_gev: ArrayLike,
+        conditions: ArrayLike | Mapping[str, ArrayLike] | None = None,
         *,
+        n: int | None = None,
         seed: int,
-        conditions: Mapping[str, ArrayLike] | None = None,
         first_event: int = 0,
         out_of_range: OutOfRange = "error",
     ) -> Any:
         """Generate one event per condition; see `hepflows.generator.Generator.sample`.
 
-        Outside the valid range the graph clamps: "warn" gives the events of the nearest valid condition.
+        An array is taken for the only condition. Outside the valid range the graph clamps: "warn" gives the events of
+        the nearest valid condition.
         """
-        columns = self._columns(incident_energy_gev, conditions or {})
-        stacked = np.stack(list(columns.values()), axis=1)
+        if conditions is None:
+            conditions = self.draw_conditions(n or 0, seed=seed, first_event=first_event)
+        columns = self._columns(conditions)
+        stacked = self._stacked(columns, n)
         if out_of_range == "warn" and self._outside(stacked):
             warnings.warn("conditions outside the valid range of the exported file were clamped to it", stacklevel=2)
         x = self.runtime.sample(
@@ -71,13 +78,25 @@ class ExportedGenerator:
             first_event=first_event,
             out_of_range="error" if out_of_range == "error" else "clamp",
         )
-        return _EVENTS[self.task](x, columns, self.runtime.metadata)
+        return self._physics.events(x, columns, self.runtime.metadata)
 
-    def check_conditions(
-        self, incident_energy_gev: ArrayLike, *, conditions: Mapping[str, ArrayLike] | None = None
-    ) -> None:
+    def draw_conditions(
+        self,
+        n: int,
+        *,
+        seed: int,
+        first_event: int = 0,
+        ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    ) -> dict[str, NDArray[np.floating[Any]]]:
+        """Draw conditions as the artefact would; see `hepflows.generator.Generator.draw_conditions`."""
+        return self._physics.draw(
+            self.condition_names, self.runtime.metadata, n, seed=seed, first_event=first_event, ranges=ranges
+        )
+
+    def check_conditions(self, conditions: ArrayLike | Mapping[str, ArrayLike]) -> None:
         """Raise the `ConditionError` that `sample` would raise for these conditions."""
-        self.runtime.check_conditions(np.stack(list(self._columns(incident_energy_gev, conditions or {}).values()), 1))
+        if self.condition_names:
+            self.runtime.check_conditions(self._stacked(self._columns(conditions), None))
 
     def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> NoReturn:
         """Refuse: an exported file is no artefact."""
@@ -88,21 +107,32 @@ class ExportedGenerator:
             remedy="copy the file with its manifest",
         )
 
-    def _columns(
-        self, incident_energy_gev: ArrayLike, others: Mapping[str, ArrayLike]
-    ) -> dict[str, NDArray[np.float64]]:
-        given = {self.condition_names[0]: incident_energy_gev, **others}
+    def _columns(self, conditions: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, NDArray[np.float64]]:
+        if isinstance(conditions, Mapping):
+            given: Mapping[str, ArrayLike] = conditions
+        else:
+            given = {self.condition_names[0] if self.condition_names else "conditions": conditions}
         if set(given) != set(self.condition_names):
             raise ConditionError(
                 "other conditions than the exported file has",
-                expected=", ".join(self.condition_names),
-                found=", ".join(given),
+                expected=", ".join(self.condition_names) or "none",
+                found=", ".join(given) or "none",
             )
         columns = {name: np.atleast_1d(np.asarray(given[name], dtype=float)) for name in self.condition_names}
         shapes = {name: column.shape for name, column in columns.items()}
-        if len(set(shapes.values())) > 1 or len(columns[self.condition_names[0]].shape) != 1:
+        if len(set(shapes.values())) > 1 or any(len(shape) != 1 for shape in shapes.values()):
             raise ConditionError("conditions have different shapes", expected="(N,) each", found=shapes)
         return columns
+
+    def _stacked(self, columns: Mapping[str, NDArray[np.float64]], n: int | None) -> NDArray[np.float64]:
+        if not columns:
+            if n is None or n < 0:
+                raise ConditionError("how many events?", where="n", expected="0 or more", found=n)
+            return np.empty((n, 0))
+        stacked = np.stack(list(columns.values()), axis=1)
+        if n is not None and n != len(stacked):
+            raise ConditionError("wrong number of conditions", expected=f"n = {n}", found=len(stacked))
+        return stacked
 
     def _outside(self, cond: NDArray[np.float64]) -> bool:
         low = [condition.low for condition in self.runtime.conditions]
@@ -127,4 +157,44 @@ def _showers(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]],
     )
 
 
-_EVENTS: dict[str, Callable[..., Any]] = {"calofast": _showers}
+def _drawn_showers(
+    names: Sequence[str], metadata: Mapping[str, Any], n: int, **options: Any
+) -> dict[str, NDArray[np.floating[Any]]]:
+    from calofast.condition_values import drawn_uniformly
+
+    del metadata
+    ranges = options.pop("ranges")
+    return drawn_uniformly(names, ranges, n, **options)
+
+
+def _jets(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any]) -> Any:
+    from dataclasses import replace
+
+    from jetgen.generator import to_jets
+
+    outputs = {output["name"]: output["width"] for output in metadata["io"]["outputs"]}
+    jets = to_jets(x, outputs["mask"], metadata["provenance"] or {})
+    if "mass" in columns:
+        # what the graph was really asked for: it clamps to the valid range
+        bounds = {condition["name"]: condition["valid_range"] for condition in metadata["conditions"]}
+        jets = replace(jets, mass_condition=np.clip(columns["mass"], *bounds["mass"]).astype(np.float32))
+    return jets
+
+
+def _drawn_jets(
+    names: Sequence[str], metadata: Mapping[str, Any], n: int, **options: Any
+) -> dict[str, NDArray[np.floating[Any]]]:
+    from jetgen.multiplicity import ConditionTables, drawn_conditions
+
+    return drawn_conditions(ConditionTables.from_dict(metadata["condition_tables"]), names, n, **options)
+
+
+@dataclass(frozen=True)
+class _Physics:
+    """What turns an exported file's numbers into the events of a task, and draws conditions."""
+
+    events: Callable[[NDArray[np.float32], Mapping[str, NDArray[np.float64]], Mapping[str, Any]], Any]
+    draw: Callable[..., dict[str, NDArray[np.floating[Any]]]]
+
+
+_PHYSICS = {"calofast": _Physics(_showers, _drawn_showers), "jetgen": _Physics(_jets, _drawn_jets)}

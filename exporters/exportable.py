@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 
@@ -37,8 +37,9 @@ class Exportable(Protocol):
     def export_metadata(self) -> Mapping[str, object]:
         """JSON-able description.
 
-        Required is ``conditions``, a list of {name, unit, valid_range: [low, high]}; known keys besides are
-        listed in `exporters.manifest.GENERATOR_KEYS`.
+        Required is ``conditions``, a list of {name, unit, valid_range: [low, high]}, empty for none; ``outputs``
+        may cut the module's output into named parts, see `Output`. Known keys besides are listed in
+        `exporters.manifest.GENERATOR_KEYS`.
         """
         ...
 
@@ -72,7 +73,7 @@ def read_conditions(metadata: Mapping[str, object], *, where: str) -> tuple[Cond
     """
     entries = metadata.get("conditions")
     expected = "conditions: a list of {name, unit, valid_range: [low, high]} with finite low <= high"
-    if not isinstance(entries, list) or not entries:
+    if not isinstance(entries, list):
         raise ConfigError("the metadata name no conditions", where=where, expected=expected, found=entries)
     conditions = []
     for entry in entries:
@@ -85,6 +86,44 @@ def read_conditions(metadata: Mapping[str, object], *, where: str) -> tuple[Cond
             raise ConfigError("a condition has no valid range", where=where, expected=expected, found=entry)
         conditions.append(condition)
     return tuple(conditions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One output of the graph.
+
+    Attributes:
+        name: of the tensor.
+        width: numbers an event has there, or None for all.
+        meaning: what they are, with their unit.
+    """
+
+    name: str
+    width: int | None
+    meaning: str
+
+
+def read_outputs(metadata: Mapping[str, object]) -> tuple[Output, ...]:
+    """Outputs that a generator's metadata name, as a list ``outputs`` of {name, width, meaning}; else one, `x`.
+
+    Raises:
+        ConfigError: the list is ill-formed.
+    """
+    entries = metadata.get("outputs")
+    if entries is None:
+        output = metadata.get("output")
+        unit = output.get("unit") if isinstance(output, dict) else None
+        return (Output(name="x", width=None, meaning=f"energy of every voxel [{unit}]"),)
+    try:
+        outputs = tuple(Output(**entry) for entry in cast("list[dict[str, Any]]", entries))
+        well_formed = len({output.name for output in outputs}) == len(outputs) > 0
+    except TypeError:
+        well_formed = False
+    if not well_formed:
+        raise ConfigError(
+            "ill-formed outputs", where="export_metadata()", expected="a list of {name, width, meaning}", found=entries
+        )
+    return outputs
 
 
 def read_policy(metadata: Mapping[str, object], *, where: str) -> OutOfRange:

@@ -85,7 +85,7 @@ def read_golden(path: str | os.PathLike[str]) -> Golden:
             remedy=remedy,
         )
     n, *widths = (int(value) for value in np.frombuffer(data, "<i8", 4, len(MAGIC)))
-    if min(n, *widths) < 1 or len(data) != _HEADER + 8 * n * sum(widths):
+    if min(n, *widths[1:]) < 1 or widths[0] < 0 or len(data) != _HEADER + 8 * n * sum(widths):
         raise ArtefactError(
             "golden file is truncated or altered",
             where=path,
@@ -126,5 +126,7 @@ def choose_rows(cond: NDArray[np.float32], stable: NDArray[np.bool_], n: int) ->
         stable: shape (M,), events that keep off every step; at least one.
         n: number of groups of similar first condition, of each of which one event is taken.
     """
-    order = np.flatnonzero(stable)[np.argsort(cond[stable, 0], kind="stable")]
+    order = np.flatnonzero(stable)
+    if cond.shape[1]:
+        order = order[np.argsort(cond[stable, 0], kind="stable")]
     return np.array([group[0] for group in np.array_split(order, min(n, len(order)))], dtype=np.int64)

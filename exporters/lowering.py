@@ -69,13 +69,27 @@ class Guarded(nn.Module):
         return x
 
 
+class _Named(nn.Module):
+    """A sampler with exactly the inputs and outputs of a signature."""
+
+    def __init__(self, sampler: nn.Module, signature: Signature) -> None:
+        super().__init__()
+        self.sampler, self.widths = sampler, [width for _, width in signature.outputs]
+        self.conditional = len(signature.inputs) > 1
+
+    def forward(self, *given: Tensor) -> Tensor | tuple[Tensor, ...]:
+        noise = given[-1]
+        x: Tensor = self.sampler(given[0] if self.conditional else noise[:, :0], noise)
+        return x if len(self.widths) == 1 else x.split(self.widths, dim=1)
+
+
 def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -> bytes:
     """Translate a module into ONNX bytes that keep the contract.
 
     Args:
-        module: float32, in evaluation mode; takes the signature's inputs in their order.
-        signature: names and widths of inputs and output.
-        example: one float32 tensor an input, shape (batch, width), inside the valid range.
+        module: float32, in evaluation mode; cond (N, C), noise (N, Z) to the outputs side by side (N, D).
+        signature: names and widths of inputs and outputs.
+        example: conditions and noise, float32, inside the valid range.
 
     Raises:
         ConfigError: the module needs an operator that ONNX or the contract does not have, or is above 2 GB.
@@ -89,7 +103,8 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) ->
             found=f"{size / 1e9:.1f} GB",
             remedy="train a smaller network",
         )
-    model = onnx.load_from_string(_trace(module, signature, example))
+    named = [tensor for tensor in example if tensor.shape[1]]
+    model = onnx.load_from_string(_trace(_Named(module, signature).eval(), signature, named))
     exact_sigmoid(model)
     fold_constants(model)
     _finish(model, signature)
@@ -102,7 +117,7 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) ->
 
 
 def _trace(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -> bytes:
-    names = [name for name, _ in signature.inputs]
+    names, outputs = [name for name, _ in signature.inputs], [name for name, _ in signature.outputs]
     buffer = io.BytesIO()
     # With gradients on, modules avoid writing in place, which would become scatter operators.
     with warnings.catch_warnings(), torch.enable_grad():
@@ -117,8 +132,8 @@ def _trace(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=names,
-                output_names=[signature.output[0]],
-                dynamic_axes={name: {0: _BATCH} for name in (*names, signature.output[0])},
+                output_names=outputs,
+                dynamic_axes={name: {0: _BATCH} for name in (*names, *outputs)},
             )
         except torch.onnx.errors.OnnxExporterError as error:
             raise ConfigError(
@@ -139,6 +154,6 @@ def _finish(model: Any, signature: Signature) -> None:
     del graph.value_info[:]
     for node in graph.node:
         node.doc_string = ""
-    for value, (name, width) in zip(graph.output, [signature.output], strict=True):
+    for value, (name, width) in zip(graph.output, signature.outputs, strict=True):
         shape = [_BATCH, width]
         value.CopyFrom(onnx.helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, shape))

@@ -23,7 +23,7 @@ NAMESPACE: Final = "hepflows."
 SCHEMA: Final = "hepflows-manifest/1"
 #: Keys taken over from the generator's metadata, at its top level or in its provenance.
 GENERATOR_KEYS: Final = (
-    "kind", "geometry", "output", "normalisation", "threshold_mev", "pdg", "detector",
+    "kind", "geometry", "output", "condition_tables", "normalisation", "threshold_mev", "pdg", "detector",
     "simulation_version", "training_data_sha256", "git_commit", "training_seed", "provenance", "licence",
 )  # fmt: skip
 #: Keys the exporter fills in.

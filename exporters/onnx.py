@@ -11,7 +11,7 @@ import torch
 from exporters.contract import IR_VERSION, OPSET, VERSION, Signature, generic, operators
 from exporters.dependencies import require_onnx, require_runtime
 from exporters.evaluation import Inputs, draw_inputs, evaluate_torch, stable_events
-from exporters.exportable import Condition, Exportable, read_conditions, read_policy
+from exporters.exportable import Condition, Exportable, read_conditions, read_outputs, read_policy
 from exporters.golden import Golden, choose_rows, write_golden
 from exporters.lowering import Guarded, lower
 from exporters.manifest import (
@@ -109,11 +109,11 @@ def to_onnx(
     final = Guarded(generator.sampling_module(), conditions).eval()
     before = Guarded(generator.sampling_module(threshold=False), conditions).eval()
     _refuse_long_inverses(final)
-    signature, example = _signature(final, conditions, generator.noise_dim)
+    signature, example = _signature(final, conditions, generator.noise_dim, described)
     final_onnx = lower(final, signature, (torch.from_numpy(example.cond), torch.from_numpy(example.noise)))
     before_onnx = lower(before, signature, (torch.from_numpy(example.cond), torch.from_numpy(example.noise)))
 
-    events = max(parity_events, -(-MINIMUM_VALUES // signature.output[1]))
+    events = max(parity_events, -(-MINIMUM_VALUES // signature.width))
     inputs = draw_inputs(conditions, generator.noise_dim, events)
     truth = evaluate_torch(before, inputs, double=True)
     parity = compare(before, before_onnx, final_onnx, inputs, truth=truth, threshold=threshold)
@@ -196,11 +196,16 @@ def _threshold(described: Mapping[str, object]) -> float:
     return float(threshold)
 
 
-def _signature(module: torch.nn.Module, conditions: Sequence[Condition], noise_dim: int) -> tuple[Signature, Inputs]:
+def _signature(
+    module: torch.nn.Module, conditions: Sequence[Condition], noise_dim: int, described: Mapping[str, object]
+) -> tuple[Signature, Inputs]:
     """The graph's signature, its output width found by one evaluation, and the inputs used for it."""
     example = draw_inputs(conditions, noise_dim, 3, seed=1)
     width = evaluate_torch(module, example, double=False).shape[1]
-    return generic(len(conditions), noise_dim, width), example
+    outputs = tuple((output.name, output.width or width) for output in read_outputs(described))
+    if sum(part for _, part in outputs) != width:
+        raise ConfigError("the outputs do not add up", where="export_metadata()", expected=width, found=outputs)
+    return generic(len(conditions), noise_dim, outputs), example
 
 
 def _export_entries(
@@ -211,15 +216,16 @@ def _export_entries(
     described: Mapping[str, object],
 ) -> dict[str, object]:
     """The exporter's part of the metadata."""
-    stated = {key: value if isinstance(value := described.get(key), dict) else {} for key in ("output", "noise")}
-    output, noise = stated["output"], stated["noise"]
+    noise = value if isinstance(value := described.get("noise"), dict) else {}
     meaning = {
         "cond": "conditions in physical units: " + ", ".join(condition.name for condition in conditions),
         "noise": "independent standard normal numbers, drawn by the host",
-        "x": f"energy of every voxel [{output.get('unit')}]",
     }
     inputs = [{"name": name, "width": width, "meaning": meaning[name]} for name, width in signature.inputs]
-    name, width = signature.output
+    outputs = [
+        {"name": name, "width": width, "meaning": output.meaning}
+        for (name, width), output in zip(signature.outputs, read_outputs(described), strict=True)
+    ]
     return {
         "contract_version": VERSION,
         "profile": profile,
@@ -227,7 +233,7 @@ def _export_entries(
             "dtype": "float32",
             "batch_axis": 0,
             "inputs": inputs,
-            "outputs": [{"name": name, "width": width, "meaning": meaning[name]}],
+            "outputs": outputs,
         },
         "noise": {
             "distribution": "standard_normal",

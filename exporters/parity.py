@@ -133,7 +133,7 @@ def compare(
         flipped &= ~((x == 0) != (truth == 0))[rows].any(axis=1, keepdims=True)
         farthest = float(np.abs(truth[rows] - threshold)[flipped].max(initial=0.0))
         if farthest > bound.maximum:
-            failures.append(f"{label}: a voxel {farthest:.3g} from the threshold changed sides")
+            failures.append(f"{label}: a value {farthest:.3g} from the threshold changed sides")
     return Parity(
         events=len(truth),
         values=truth.size,
@@ -221,7 +221,7 @@ def _flipped(
 ) -> NDArray[np.bool_]:
     """Where the first events have a hit here and none in float64, or the other way round, (M, D)."""
     few = inputs.part(slice(_THRESHOLD_EVENTS))
-    hits = evaluate_runtime(final_onnx, few, optimise=optimise) > 0
+    hits = evaluate_runtime(final_onnx, few, optimise=optimise) != 0
     flipped: NDArray[np.bool_] = hits != _hits(truth[:_THRESHOLD_EVENTS], threshold)
     return flipped
 

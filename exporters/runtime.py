@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from exporters.dependencies import open_model, require_runtime
+from exporters.dependencies import open_model, require_runtime, run
 from exporters.exportable import OutOfRange, apply_policy, read_conditions, read_policy
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
 from hepflows.errors import ConditionError, ConfigError
@@ -35,6 +35,7 @@ class OnnxGenerator:
         metadata: everything the model says about itself.
         conditions: the columns of the condition, with units and valid ranges.
         noise_dim: standard normal numbers an event needs.
+        outputs: names and widths of the outputs, which `sample` gives side by side.
         n_outputs: numbers an event has.
         provider: where it runs, "cpu" or "cuda".
 
@@ -71,8 +72,9 @@ class OnnxGenerator:
         properties = self._session.get_modelmeta().custom_metadata_map
         self.metadata: dict[str, Any] = from_properties(properties, where=names.model)
         self.conditions = read_conditions(self.metadata, where=str(names.model))
-        self.noise_dim: int = self._session.get_inputs()[1].shape[1]
-        self.n_outputs: int = self._session.get_outputs()[0].shape[1]
+        self.noise_dim: int = self._session.get_inputs()[-1].shape[1]
+        self.outputs = {output.name: int(output.shape[1]) for output in self._session.get_outputs()}
+        self.n_outputs = sum(self.outputs.values())
         self._policy = read_policy(self.metadata, where=str(names.model))
 
     def sample(
@@ -115,8 +117,7 @@ class OnnxGenerator:
 
     def run(self, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """One run of the graph on the caller's own noise: (N, C), (N, Z) to (N, D), nothing is checked."""
-        x: NDArray[np.float32] = self._session.run(None, {"cond": cond, "noise": noise})[0]
-        return x
+        return run(self._session, cond, noise)
 
     def _columns(self, conditions: ArrayLike) -> NDArray[np.float32]:
         """Conditions as (N, C) float32."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exporters.dependencies import open_model
+from exporters.dependencies import open_model, run
 from exporters.golden import Agreement, agreement, disagreements, read_golden
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
 from exporters.tolerance import Quantiles
@@ -93,7 +93,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
                 where=names.manifest,
                 remedy="restore the manifest, or export the generator again",
             )
-        x = runtime.run(None, {"cond": cond, "noise": noise})[0]
+        x = run(runtime, cond, noise)
         runs[name] = agreement(x, golden.expected)
         words = disagreements(runs[name], bound)
         failures += [f"optimisation {name}: {word}" for word in words]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from hepflows.incremental import solve
+from hepflows.incremental import is_separable, solve, transform
 from hepflows.made import MADE, Degrees
 from hepflows.splines import SplineSettings, rational_quadratic
 
@@ -38,14 +38,17 @@ class _AutoregressiveSpline(nn.Module):
         self.spline = spline
         self.made = MADE(features, context_features, hidden, spline.n_parameters, degrees=degrees, dropout=dropout)
 
+    def is_separable(self, v: Tensor, context: Tensor | None) -> bool:
+        """Whether each sample is evaluated as if it were alone, by the CPU kernels."""
+        return is_separable(self.made, v, context)
+
 
 class MaskedAutoregressive(_AutoregressiveSpline):
     """MAF: z_d = spline(x_d; network(x_<d, context)); density in one pass."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: (N, D) to (N, D) and log |dz/dx| of shape (N,)."""
-        z, log_det, _ = self.forward_traced(x, context)
-        return z, log_det
+        return transform(self.made, x, context, self.spline, inverse=False)
 
     def forward_traced(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """As `forward`, with the raw spline parameters (N, D, P) beside."""
@@ -67,8 +70,7 @@ class InverseAutoregressive(_AutoregressiveSpline):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latent to data: (N, D) to (N, D) and log |dx/dz| of shape (N,)."""
-        x, log_det, _ = self.inverse_traced(z, context)
-        return x, log_det
+        return transform(self.made, z, context, self.spline, inverse=True)
 
     def inverse_traced(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """As `inverse`, with the raw spline parameters (N, D, P) beside."""

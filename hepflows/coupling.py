@@ -11,8 +11,10 @@ import torch
 from torch import nn
 
 from hepflows.conditioner import ResidualMLP
+from hepflows.conditioner_layers import can_fuse, residual_layers
 from hepflows.errors import ConfigError
 from hepflows.permutations import Permutation
+from hepflows.plain import is_inference
 from hepflows.splines import SplineSettings, rational_quadratic
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class SplineCoupling(nn.Module):
         super().__init__()
         if features < 2:
             raise ConfigError("a coupling block needs at least two features", found=features)
-        self.kept, self.spline = features // 2, spline
+        self.kept, self.spline, self.dropout = features // 2, spline, dropout
         self.moved = features - self.kept
         self.conditioner = ResidualMLP(
             self.kept + context_features,
@@ -62,10 +64,26 @@ class SplineCoupling(nn.Module):
         """Latent to data: (N, D) to (N, D) and log |dx/dz| of shape (N,)."""
         return self._transform(z, context, inverse=True)
 
+    def is_separable(self, v: Tensor, context: Tensor | None) -> bool:
+        """Whether each sample is evaluated as if it were alone, by the CPU kernels."""
+        given = [v] if context is None else [v, context]
+        return not (self.training and self.dropout) and is_inference(self.conditioner, *given)
+
     def _transform(self, v: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
+        if self.is_separable(v, context):
+            from hepflows.coupling_numba import couple
+
+            return couple(self.conditioner, v, context, self.spline, inverse=inverse)
+        given = [v] if context is None else [v, context]
         kept, moved = v[:, : self.kept], v[:, self.kept :]
         known = kept if context is None else torch.cat([kept, context], dim=-1)
-        raw = self.conditioner(known).unflatten(-1, (self.moved, self.spline.n_parameters))
+        if can_fuse(self.conditioner, *given):
+            from hepflows.fused_conditioner import conditioned_spline
+
+            layers = residual_layers(self.conditioner, outputs_a_feature=self.spline.n_parameters)
+            moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse)
+            return torch.cat([kept, moved], dim=-1), total
+        raw = self.conditioner(known).reshape(-1, self.moved, self.spline.n_parameters)
         moved, log_det = rational_quadratic(moved, raw, self.spline, inverse=inverse)
         return torch.cat([kept, moved], dim=-1), log_det.sum(-1)
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hepflows import registry
-from hepflows.commands.generate import Conditions, conditions_like, sampled
+from hepflows.commands.generate import conditions_like, sampled
 from hepflows.errors import ConfigError
 from hepflows.files import atomic_file, check_output
 from hepflows.train.progress import SilentReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 SEED: Final = 20260101
 BATCH: Final = 256
-TABLE_METRICS: Final = ("e_tot_ratio_mean", "e_tot_ratio_std", "separation_mean", "auc_low", "auc_high")
 
 
 class Comparison(Protocol):
@@ -81,6 +80,7 @@ def installed_steps() -> Steps:
 def run_demo(
     out: Path,
     *,
+    only: Collection[str] = (),
     force: bool = False,
     device: str = "cpu",
     threads: int | None = None,
@@ -92,6 +92,7 @@ def run_demo(
 
     Args:
         out: directory to create.
+        only: folders of the demonstrations to run, ``calo`` for example; none for all.
         force: replace results of an earlier demonstration.
         device: torch device.
         threads: CPU threads, or None to leave torch's choice.
@@ -110,25 +111,34 @@ def run_demo(
 
     check_output(out, force=force, directory=True)
     chain = installed_steps() if steps is None else steps
-    if not chain.tasks:
-        raise ConfigError("no installed task brings a demonstration", remedy="reinstall hepflows")
+    chosen = _chosen(chain.tasks, only)
     said = reporter or SilentReporter()
     screen = console or Console()
     passed, pages = True, []
-    for task in chain.tasks:
-        assets = task.demo
-        if assets is None:
-            continue
+    for task, assets in chosen:
         folder = out / assets.directory
         if folder.is_dir():  # only what an earlier demonstration made, never the rest of the user's directory
             shutil.rmtree(folder)
         summary = _run_task(task, assets, folder, chain, device=device, threads=threads, reporter=said)
         passed = passed and bool(summary["passed"])
         pages.append((assets, summary))
-        print_table(summary, title=assets.title, console=screen)
+        print_table(summary, assets, console=screen)
     _write_index(out / "report.html", pages)
     screen.print(f"report: {out / 'report.html'}", soft_wrap=True, highlight=False, markup=False)
     return 0 if passed else 1
+
+
+def _chosen(tasks: Sequence[AnyTask], only: Collection[str]) -> list[tuple[AnyTask, DemoAssets]]:
+    found = [(task, assets) for task in tasks if (assets := task.demo) is not None]
+    chosen = [(task, assets) for task, assets in found if not only or assets.directory in only]
+    if not chosen:
+        raise ConfigError(
+            "no installed task brings this demonstration" if only else "no installed task brings a demonstration",
+            expected=", ".join(assets.directory for _, assets in found) or None,
+            found=", ".join(only) or None,
+            remedy="reinstall hepflows",
+        )
+    return chosen
 
 
 def _run_task(
@@ -159,17 +169,16 @@ def _run_task(
         threads=threads,
         reporter=reporter,
     )
-    generators = {name: task.load(artefacts[name], device=device) for name in ("teacher", "student")}
+    generators = {name: task.load(directory, device=device) for name, directory in artefacts.items()}
 
-    reporter.message("exporting the student to ONNX")
-    exported = folder / "student.onnx"
-    chain.export(generators["student"], exported)
+    reporter.message(f"exporting {assets.exported} to ONNX")
+    exported = folder / f"{assets.exported}.onnx"
+    chain.export(generators[assets.exported], exported)
     generators["onnx"] = chain.run_exported(exported)
 
     reference = task.read(assets.data_path, **assets.test_selection)
-    conditions = conditions_like(generators["teacher"], reference, None)
     samples = {
-        name: _sample_to_files(task, generator, conditions, folder / name, reporter=reporter)
+        name: _sample_to_files(task, generator, reference, folder / name, reporter=reporter)
         for name, generator in generators.items()
     }
 
@@ -185,11 +194,10 @@ def _run_task(
     return summary
 
 
-def _sample_to_files(
-    task: AnyTask, generator: AnyGenerator, conditions: Conditions, stem: Path, *, reporter: Reporter
-) -> Any:
-    """Generate one event per condition, write HDF5 and ROOT, and give back what a reader finds."""
-    n = len(conditions.incident_energy_gev)
+def _sample_to_files(task: AnyTask, generator: AnyGenerator, reference: Any, stem: Path, *, reporter: Reporter) -> Any:
+    """Generate events under the reference's conditions, write HDF5 and ROOT, and give back what a reader finds."""
+    conditions = conditions_like(generator, task, reference, None)
+    n = conditions.n
     with reporter.stage(f"generating with {stem.name}", total=n, unit="events") as stage:
         batches = list(sampled(generator, conditions, seed=SEED, bounds=(0, n), batch=BATCH, stage=stage))
     for suffix in (".root", ".h5"):
@@ -206,15 +214,16 @@ def _write_report(comparison: Comparison, folder: Path) -> None:
     temporary.rmdir()
 
 
-def print_table(summary: Mapping[str, Any], *, title: str, console: Console) -> None:
+def print_table(summary: Mapping[str, Any], assets: DemoAssets, *, console: Console) -> None:
     """Print the chief metrics of a summary: floor of the reference, and each sample with its error."""
     from rich.table import Table
 
     samples: Mapping[str, Mapping[str, Mapping[str, Any]]] = summary["samples"]
-    table = Table(title=title, caption=f"{summary['n_reference']} reference events; value ± statistical error")
-    for column in ("metric", "Geant4 floor", *samples):
+    caption = f"{summary['n_reference']} reference events; value ± statistical error"
+    table = Table(title=assets.title, caption=caption)
+    for column in ("metric", f"{assets.reference} floor", *samples):
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=column == "metric")
-    for metric in TABLE_METRICS:
+    for metric in assets.metrics:
         entries = [sample.get(metric) for sample in samples.values()]
         floors = [entry.get("floor") for entry in entries if entry is not None]
         table.add_row(metric, _number(floors[0] if floors else None), *(_entry(entry) for entry in entries))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -65,6 +65,15 @@ class ConditionalNormal(nn.Module):
         return sample
 
 
+@runtime_checkable
+class SeparableTransform(Protocol):
+    """A transformation that may evaluate each sample as if it were alone."""
+
+    def is_separable(self, v: Tensor, context: Tensor | None) -> bool:
+        """Whether it would do so for such arguments."""
+        ...
+
+
 @dataclass(frozen=True)
 class Trace:
     """What passes through a flow, listed from the data side to the latent side.
@@ -113,10 +122,29 @@ class ConditionalFlow(nn.Module):
         density: Tensor = self.base.log_prob(z, context) + log_det  # type: ignore[operator]
         return density
 
-    def sample(self, noise: Tensor, context: Tensor | None = None) -> Tensor:
-        """Data from standard normal noise of shape (N, D)."""
-        x, _ = self.inverse(self.base.from_noise(noise, context), context)  # type: ignore[operator]
-        return x
+    def sample(self, noise: Tensor, context: Tensor | None = None, *, rows: slice | None = None) -> Tensor:
+        """Data from standard normal noise of shape (N, D).
+
+        Args:
+            noise: shape (N, D).
+            context: shape (N, C) or None.
+            rows: the samples that are wanted. Others are left zero where this changes nothing in the wanted ones, not
+                even their last bit.
+        """
+        z = self.base.from_noise(noise, context)  # type: ignore[operator]
+        if rows is None or not self._is_separable(z, context):
+            x, _ = self.inverse(z, context)
+            return x
+        data = torch.zeros_like(z)
+        data[rows], _ = self.inverse(z[rows], None if context is None else context[rows])
+        return data
+
+    def _is_separable(self, z: Tensor, context: Tensor | None) -> bool:
+        """Whether a sample's result does not depend on the batch that it is evaluated in."""
+        return all(
+            isinstance(transform, SeparableTransform) and transform.is_separable(z, context)
+            for transform in self.transforms
+        )
 
     def trace_forward(self, x: Tensor, context: Tensor | None = None) -> Trace:
         """Data to latent through MAF blocks, keeping states and spline parameters."""

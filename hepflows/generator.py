@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
     from torch import nn
 
 OutOfRange: TypeAlias = Literal["error", "warn"]
@@ -33,7 +34,7 @@ class Generator(Protocol[EventsT_co]):
 
     @property
     def condition_names(self) -> tuple[str, ...]:
-        """Names of the conditions with their units, the first being ``incident_energy_gev``."""
+        """Names of the conditions with their units, ``incident_energy_gev`` for example; empty if there are none."""
         ...
 
     @property
@@ -43,19 +44,19 @@ class Generator(Protocol[EventsT_co]):
 
     def sample(
         self,
-        incident_energy_gev: ArrayLike,
+        conditions: Mapping[str, ArrayLike],
         *,
+        n: int | None = None,
         seed: int,
-        conditions: Mapping[str, ArrayLike] | None = None,
         first_event: int = 0,
         out_of_range: OutOfRange = "error",
     ) -> EventsT_co:
-        """Generate one event per condition.
+        """Generate events.
 
         Args:
-            incident_energy_gev: shape (N,), GeV.
+            conditions: all conditions by name, each of shape (N,).
+            n: number of events, needed where there are no conditions.
             seed: with the event's index it determines the event, whatever the batch it is generated in.
-            conditions: further conditions by name, each of shape (N,), if the generator has any.
             first_event: index of the first event, for shards and batches of one sample; a multiple of 256.
             out_of_range: what to do with conditions outside the trained range.
 
@@ -64,9 +65,24 @@ class Generator(Protocol[EventsT_co]):
         """
         ...
 
-    def check_conditions(
-        self, incident_energy_gev: ArrayLike, *, conditions: Mapping[str, ArrayLike] | None = None
-    ) -> None:
+    def draw_conditions(
+        self, n: int, *, seed: int, first_event: int = 0, ranges: Mapping[str, tuple[float, float]] = ...
+    ) -> dict[str, NDArray[np.floating[Any]]]:
+        """Draw conditions of n events; those of an event follow from the seed and its index.
+
+        Args:
+            n: number of events.
+            seed: of the counter-based random numbers.
+            first_event: index of the first event.
+            ranges: lower and upper end by name; what a condition without one is drawn from, if it may be without,
+                is the generator's to say.
+
+        Raises:
+            ConditionError: a name is unknown, or a range is missing or impossible.
+        """
+        ...
+
+    def check_conditions(self, conditions: Mapping[str, ArrayLike]) -> None:
         """Refuse what `sample` would refuse, before hours of sampling.
 
         Raises:

@@ -4,7 +4,7 @@ All kernels release Python's global lock and are kept on disk. Of the "fast" flo
 one, contraction of a product and a sum into one instruction: NaN stays NaN and sums keep their order.
 
 Numba compiles again when a kernel's own file has changed, not when a file that it calls has. Who changes
-`vector_math` or `blas` deletes ``hepflows/__pycache__/*.nb?``.
+`vector_math`, `products` or `tiles` deletes ``hepflows/__pycache__/*.nb?``.
 """
 
 from __future__ import annotations

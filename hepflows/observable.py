@@ -57,3 +57,43 @@ class Image:
     x_corners: NDArray[np.float64]
     y_corners: NDArray[np.float64]
     values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discs:
+    """One event as discs in a plane, such as the constituents of a jet.
+
+    Attributes:
+        title: what distinguishes the event (its mass, say).
+        x_label: label of the horizontal axis with its unit.
+        y_label: label of the vertical axis with its unit.
+        x: horizontal positions, shape (K,).
+        y: vertical positions, shape (K,).
+        sizes: what the area of a disc stands for, not negative, shape (K,).
+        reach: half the width of the part of the plane around the origin that is shown.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    reach: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Numbers of each event that are compared between two samples in a published way.
+
+    Attributes:
+        kind: how they are compared, a name of `validation.sample_metrics.KINDS`.
+        names: keys of the metrics in reports, as many as the kind has.
+        label: what the numbers are.
+        values: shape (N, ...), the first axis counts events; which further axes there are depends on the kind.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    label: str
+    values: NDArray[np.float64] | NDArray[np.float32]

@@ -1,19 +1,21 @@
-"""Weights of a masked network in the order in which the one-pass solver needs them, kept until they change."""
+"""Weights of networks in the order in which the CPU kernels need them, kept until they change."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from hepflows.conditioner import ResidualMLP
     from hepflows.made import MADE
 
 _BLOCK_ROWS = 144
@@ -48,17 +50,49 @@ class Packed(NamedTuple):
     block: int
 
 
-_cache: WeakKeyDictionary[MADE, tuple[Hashable, Packed]] = WeakKeyDictionary()
+class PackedResidual(NamedTuple):
+    """A `ResidualMLP` with inputs I, width H and B blocks.
+
+    Attributes:
+        entry: weights, shape (H, I).
+        entry_bias: shape (H,).
+        inner: weights of the blocks' layers, shape (2 B, H, H).
+        inner_bias: shape (2 B, H).
+        out: weights of the last layer, shape (outputs, H).
+        out_bias: shape (outputs,).
+    """
+
+    entry: NDArray[Any]
+    entry_bias: NDArray[Any]
+    inner: NDArray[Any]
+    inner_bias: NDArray[Any]
+    out: NDArray[Any]
+    out_bias: NDArray[Any]
+
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+PackedT = TypeVar("PackedT")
+_cache: WeakKeyDictionary[nn.Module, tuple[Hashable, Any]] = WeakKeyDictionary()
 
 
 def packed(made: MADE) -> Packed:
-    """The packed weights of a network, packed anew only if a parameter has changed."""
-    key = tuple(_fingerprint(parameter) for parameter in made.parameters())
-    entry = _cache.get(made)
+    """The packed weights of a masked network, packed anew only if a parameter has changed."""
+    return _kept(made, _pack)
+
+
+def packed_residual(network: ResidualMLP) -> PackedResidual:
+    """The packed weights of a residual network, packed anew only if a parameter has changed."""
+    return _kept(network, _pack_residual)
+
+
+def _kept(module: ModuleT, pack: Callable[[ModuleT], PackedT]) -> PackedT:
+    key = tuple(_fingerprint(parameter) for parameter in module.parameters())
+    entry = _cache.get(module)
     if entry is None or entry[0] != key:
-        entry = (key, _pack(made))
-        _cache[made] = entry
-    return entry[1]
+        entry = (key, pack(module))
+        _cache[module] = entry
+    kept: PackedT = entry[1]
+    return kept
 
 
 def _fingerprint(parameter: Tensor) -> Hashable:
@@ -112,3 +146,25 @@ def _panels(weight: Tensor, stops: Tensor, made: MADE, block: int) -> tuple[NDAr
         panels.append([at, reach])
         at += parts[-1].numel()
     return torch.cat(parts).numpy(), np.array(panels, dtype=np.int64)
+
+
+def _pack_residual(network: ResidualMLP) -> PackedResidual:
+    layers = [layer for layer in network.blocks.modules() if isinstance(layer, nn.Linear)]
+    width = network.entry.out_features
+    none = network.entry.weight.new_zeros(0, width)
+
+    def stacked(values: list[Tensor], empty: Tensor) -> NDArray[Any]:
+        return (torch.stack(values) if values else empty).numpy()
+
+    return PackedResidual(
+        entry=_copy(network.entry.weight),
+        entry_bias=_copy(network.entry.bias),
+        inner=stacked([layer.weight.detach() for layer in layers], none.new_zeros(0, width, width)),
+        inner_bias=stacked([layer.bias.detach() for layer in layers], none),
+        out=_copy(network.exit.weight),
+        out_bias=_copy(network.exit.bias),
+    )
+
+
+def _copy(parameter: Tensor) -> NDArray[Any]:
+    return parameter.detach().clone(memory_format=torch.contiguous_format).numpy()

@@ -28,11 +28,16 @@ class Permutation(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Shape (N, D) to (N, D), with zero log-determinant of shape (N,)."""
-        return x[:, self.index], x.new_zeros(x.shape[0])
+        # index_select: several times faster than x[:, index], above all backward
+        return torch.index_select(x, 1, self.index), x.new_zeros(x.shape[0])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """Undo `forward`."""
-        return z[:, self.inverse_index], z.new_zeros(z.shape[0])
+        return torch.index_select(z, 1, self.inverse_index), z.new_zeros(z.shape[0])
+
+    def is_separable(self, v: Tensor, context: Tensor | None) -> bool:  # noqa: ARG002
+        """Always: samples are only copied."""
+        return True
 
 
 def _refresh_inverse(module: nn.Module, _: object) -> None:

@@ -107,8 +107,20 @@ def differentiate(state: Any, c: Any, inverse: bool) -> None:
 
 
 @inline
-def _spread(shares: Any, bins: Any, state: Any, rows: tuple[int, int, int, int, int], free: Any) -> None:
-    """Gradients of the raw rows from those of the bin's lower edge and size: backward of the softmax."""
+def gradient_of_shares(
+    shares: Any, bins: Any, state: Any, rows: tuple[int, int, int, int, int], free: Any, out: Any
+) -> None:
+    """Gradients of the raw rows from those of the bin's lower edge and size: backward of the softmax.
+
+    Args:
+        shares: exponentials, shape (K, TILE), flat.
+        bins: tuple of K zeros.
+        state: rows of the tile.
+        rows: the rows of `state` with gradients of the bin's lower edge and size, its share, that of the bins below,
+            and the reciprocal sum of the exponentials.
+        free: what the softmax distributes.
+        out: shape (K, TILE), flat, written; another array than `shares`, or the loop would not be vectorised.
+    """
     edge, size, share, below, scale = rows
     real = state.dtype.type
     zero = real(0)
@@ -118,7 +130,19 @@ def _spread(shares: Any, bins: Any, state: Any, rows: tuple[int, int, int, int, 
         factor = state[scale + t] * free
         for k in range(len(bins)):
             upstream = grad_size if number == real(k) else (grad_edge if number > real(k) else zero)
-            shares[k * TILE + t] *= factor * (upstream - mean)
+            out[k * TILE + t] = shares[k * TILE + t] * (factor * (upstream - mean))
+
+
+@kernel
+def gradient_of_slopes(out: Any, bins: Any, state: Any) -> None:
+    """Gradients of the raw slopes, shape (K - 1, TILE), flat: only those at the two knots of the bin have one."""
+    real = state.dtype.type
+    zero = real(0)
+    for k in range(len(bins) - 1):
+        for t in range(TILE):
+            number = state[BIN + t]
+            lower = state[RAW_0 + t] if number == real(k + 1) else zero
+            out[k * TILE + t] = state[RAW_1 + t] if number == real(k) else lower
 
 
 @kernel
@@ -136,7 +160,7 @@ def backward(
     last: int,
 ) -> None:
     """Gradients of the elements of tiles first ... last - 1; the arguments are flat as in `forward`."""
-    shares = np.empty(2 * len(bins) * TILE, x.dtype)
+    shares, found = np.empty(2 * len(bins) * TILE, x.dtype), np.empty(2 * len(bins) * TILE, x.dtype)
     state = np.empty(N_ROWS * TILE, x.dtype)
     for tile in range(first, last):
         start = tile * TILE
@@ -148,17 +172,19 @@ def backward(
         for t in range(count, TILE):
             state[GRAD_Y + t] = 0
             state[GRAD_LOG + t] = 0
-        locate(shares, bins, state, c, inverse)
+        locate(shares, bins, state, c, inverse, TILE)
         load_slopes(parameters, start, count, bins, state)
         differentiate(state, c, inverse)
         widths, heights = shares[: len(bins) * TILE], shares[len(bins) * TILE :]
-        _spread(widths, bins, state, (GRAD_LEFT, GRAD_WIDTH, SHARE_W, BELOW_W, SCALE_W), c[FREE_W])
-        _spread(heights, bins, state, (GRAD_BOTTOM, GRAD_HEIGHT, SHARE_H, BELOW_H, SCALE_H), c[FREE_H])
-        _store(grad_parameters, grad_x, start, count, bins, shares, state)
+        edges = (GRAD_LEFT, GRAD_WIDTH, SHARE_W, BELOW_W, SCALE_W)
+        gradient_of_shares(widths, bins, state, edges, c[FREE_W], found[: len(bins) * TILE])
+        edges = (GRAD_BOTTOM, GRAD_HEIGHT, SHARE_H, BELOW_H, SCALE_H)
+        gradient_of_shares(heights, bins, state, edges, c[FREE_H], found[len(bins) * TILE :])
+        _store(grad_parameters, grad_x, start, count, bins, found, state)
 
 
 @kernel
-def _store(grad_parameters: Any, grad_x: Any, start: int, count: int, bins: Any, shares: Any, state: Any) -> None:
+def _store(grad_parameters: Any, grad_x: Any, start: int, count: int, bins: Any, found: Any, state: Any) -> None:
     """Transpose a tile's gradients back; of the slopes only the bin's two have one."""
     zero = state.dtype.type(0)
     stride = 3 * len(bins) - 1
@@ -166,7 +192,7 @@ def _store(grad_parameters: Any, grad_x: Any, start: int, count: int, bins: Any,
         grad_x[start + t] = state[GRAD_X + t]
         element = grad_parameters[(start + t) * stride : (start + t + 1) * stride]
         for k in range(2 * len(bins)):
-            element[k] = shares[k * TILE + t]
+            element[k] = found[k * TILE + t]
         for k in range(2 * len(bins), stride):
             element[k] = zero
         number = int(state[BIN + t])

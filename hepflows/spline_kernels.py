@@ -3,7 +3,8 @@
 A tile is a structure of arrays: all loops run over the `TILE` elements of one quantity, so that LLVM vectorises
 them. `shares` (2 K, TILE), flat, holds raw widths and heights, then their exponentials, then (backward) their
 gradients; `state` (N_ROWS, TILE), flat, holds every other quantity, one row each. Always whole tiles are computed,
-hence the result of an element does not depend on its neighbours, on its place in a batch or on threads.
+hence the result of an element does not depend on its neighbours, on its place in a batch or on threads. Loops go to
+`width`, at most `TILE`: rows of a narrower tile are as far apart, and its elements go through the same operations.
 
 Formulae: arXiv:1906.04032, equations 4-8, with theta the position in the bin, delta = height / width,
 kappa = d0 + d1 - 2 delta and denominator = delta + kappa theta (1 - theta).
@@ -41,20 +42,21 @@ BOUND, FREE_W, MIN_W, FREE_H, MIN_H, MIN_D, OFFSET = range(7)
 
 
 @inline
-def _softmax(shares: Any, bins: Any, state: Any, scale: int) -> None:
+def _softmax(shares: Any, bins: Any, state: Any, scale: int, width: int) -> None:
     """Turn raw rows into exponentials relative to their maximum; row `scale` becomes 1 / sum."""
     real = state.dtype.type
     one, zero = real(1), real(0)
-    for t in range(TILE):
+    for t in range(width):
         top = shares[t]
         for k in range(1, len(bins)):
             raw = shares[k * TILE + t]
             top = raw if raw > top else top  # noqa: FURB136 - max() would not vectorise
         for k in range(len(bins)):
             shares[k * TILE + t] -= top
-    for i in range(len(bins) * TILE):
-        shares[i] = exponential(shares[i])
-    for t in range(TILE):
+    for k in range(len(bins)):
+        for i in range(k * TILE, k * TILE + width):
+            shares[i] = exponential(shares[i])
+    for t in range(width):
         total = zero
         for k in range(len(bins)):
             total += shares[k * TILE + t]
@@ -62,11 +64,11 @@ def _softmax(shares: Any, bins: Any, state: Any, scale: int) -> None:
 
 
 @inline
-def _search(shares: Any, bins: Any, state: Any, scale: int, free: Any, least: Any, bound: Any) -> None:
+def _search(shares: Any, bins: Any, state: Any, scale: int, free: Any, least: Any, bound: Any, width: int) -> None:
     """Row BIN = number of interior knots that x has passed."""
     real = state.dtype.type
     zero = real(0)
-    for t in range(TILE):
+    for t in range(width):
         factor = state[scale + t] * free
         below, number = zero, zero
         for k in range(1, len(bins)):
@@ -77,11 +79,11 @@ def _search(shares: Any, bins: Any, state: Any, scale: int, free: Any, least: An
 
 
 @inline
-def _pick(shares: Any, bins: Any, state: Any, share: int, below: int, scale: int) -> None:
+def _pick(shares: Any, bins: Any, state: Any, share: int, below: int, scale: int, width: int) -> None:
     """Rows share and below: softmax of the bin and the sum of those before it."""
     real = state.dtype.type
     zero = real(0)
-    for t in range(TILE):
+    for t in range(width):
         number = state[BIN + t]
         total, here = zero, shares[t]
         for k in range(1, len(bins)):
@@ -93,25 +95,25 @@ def _pick(shares: Any, bins: Any, state: Any, share: int, below: int, scale: int
 
 
 @kernel
-def locate(shares: Any, bins: Any, state: Any, c: Any, inverse: bool) -> None:
+def locate(shares: Any, bins: Any, state: Any, c: Any, inverse: bool, width: int) -> None:
     """From raw shares and row X to rows BIN, SHARE_*, BELOW_*, SCALE_*; X outside of the interval is harmless."""
     widths, heights = shares[: len(bins) * TILE], shares[len(bins) * TILE :]
-    _softmax(widths, bins, state, SCALE_W)
-    _softmax(heights, bins, state, SCALE_H)
+    _softmax(widths, bins, state, SCALE_W, width)
+    _softmax(heights, bins, state, SCALE_H, width)
     if inverse:
-        _search(heights, bins, state, SCALE_H, c[FREE_H], c[MIN_H], c[BOUND])
+        _search(heights, bins, state, SCALE_H, c[FREE_H], c[MIN_H], c[BOUND], width)
     else:
-        _search(widths, bins, state, SCALE_W, c[FREE_W], c[MIN_W], c[BOUND])
-    _pick(widths, bins, state, SHARE_W, BELOW_W, SCALE_W)
-    _pick(heights, bins, state, SHARE_H, BELOW_H, SCALE_H)
+        _search(widths, bins, state, SCALE_W, c[FREE_W], c[MIN_W], c[BOUND], width)
+    _pick(widths, bins, state, SHARE_W, BELOW_W, SCALE_W, width)
+    _pick(heights, bins, state, SHARE_H, BELOW_H, SCALE_H, width)
 
 
 @kernel
-def pick_slopes(slopes: Any, bins: Any, state: Any) -> None:
+def pick_slopes(slopes: Any, bins: Any, state: Any, width: int) -> None:
     """Rows RAW_0 and RAW_1 from raw slopes of shape (K - 1, TILE), flat; the outer knots have raw slope 0."""
     real = state.dtype.type
     zero = real(0)
-    for t in range(TILE):
+    for t in range(width):
         number = state[BIN + t]
         lower, upper = zero, zero
         for k in range(len(bins) - 1):
@@ -162,12 +164,12 @@ def theta_of(state: Any, above: Any, height: Any, delta: Any, d0: Any, kappa: An
 
 
 @kernel
-def evaluate(state: Any, c: Any, inverse: bool) -> None:
+def evaluate(state: Any, c: Any, inverse: bool, width: int) -> None:
     """From located rows, RAW_0 and RAW_1 to rows Y and LOG."""
     real = state.dtype.type
     zero, one, two = real(0), real(1), real(2)
     if inverse:
-        for t in range(TILE):
+        for t in range(width):
             width, left, height, bottom, d0, d1, x = bin_of(state, t, c)
             delta = height / width
             kappa = d0 + d1 - two * delta
@@ -180,7 +182,7 @@ def evaluate(state: Any, c: Any, inverse: bool) -> None:
             state[Y + t] = left + theta * width if inside else state[X + t]
             state[LOG + t] = log if inside else zero
     else:
-        for t in range(TILE):
+        for t in range(width):
             width, left, height, bottom, d0, d1, x = bin_of(state, t, c)
             delta = height / width
             kappa = d0 + d1 - two * delta
@@ -245,9 +247,9 @@ def forward(x: Any, parameters: Any, y: Any, log: Any, c: Any, bins: Any, invers
         start = tile * TILE
         count = min(TILE, x.size - start)
         load_tile(parameters, x, start, count, bins, shares, state)
-        locate(shares, bins, state, c, inverse)
+        locate(shares, bins, state, c, inverse, TILE)
         load_slopes(parameters, start, count, bins, state)
-        evaluate(state, c, inverse)
+        evaluate(state, c, inverse, TILE)
         for t in range(count):
             y[start + t] = state[Y + t]
             log[start + t] = state[LOG + t]

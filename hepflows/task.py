@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from hepflows.generator import Generator
     from hepflows.train.progress import Reporter
 
 EventsT = TypeVar("EventsT")
+EventsT_co = TypeVar("EventsT_co", covariant=True)
 ConfigT = TypeVar("ConfigT")
 
 
@@ -42,9 +46,12 @@ class DemoAssets:
     Attributes:
         directory: name of the folder that gets this task's results, ``calo`` for example.
         title: what a reader of the report sees, ``Calorimeter showers`` for example.
-        config_text: TOML of a configuration that trains in minutes, with a teacher and a student.
+        config_text: TOML of a configuration that trains in minutes.
         data_path: packaged data file.
         test_selection: options of `Task.read` for events that training never sees, ``{"part": (0.8, 1.0)}``.
+        exported: which of the artefacts that training gives is exported, ``student`` for example.
+        reference: what the reference events are, ``Geant4`` for example.
+        metrics: metrics that are printed at the end.
     """
 
     directory: str
@@ -52,6 +59,9 @@ class DemoAssets:
     config_text: str
     data_path: Path
     test_selection: Mapping[str, object]
+    exported: str
+    reference: str
+    metrics: tuple[str, ...]
 
 
 @runtime_checkable
@@ -95,6 +105,10 @@ class Task(Protocol[EventsT, ConfigT]):
             ConfigError: a name is unknown or its value ill-typed.
             DataError: the file or its content cannot be used.
         """
+        ...
+
+    def conditions_of(self, events: EventsT) -> Mapping[str, NDArray[np.floating[Any]]]:
+        """Conditions under which such events could be generated, by name, each of shape (N,)."""
         ...
 
     def write(self, events: EventsT | Iterable[EventsT], path: Path, *, force: bool = False) -> Path:
@@ -163,3 +177,12 @@ class Task(Protocol[EventsT, ConfigT]):
 
 
 AnyTask: TypeAlias = Task[Any, Any]
+
+
+@runtime_checkable
+class StreamingTask(Protocol[EventsT_co]):
+    """A task that can also read files larger than memory."""
+
+    def iterate(self, path: Path, **selection: Any) -> Iterator[EventsT_co]:
+        """Read in chunks what `Task.read` reads as a whole; the same selection, the same errors."""
+        ...

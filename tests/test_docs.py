@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from calofast.config import CaloFlowConfig, StudentConfig
+from hepflows import registry
 from hepflows.config import StrictConfig, load_config
 from hepflows.philox import normal_noise, random_words, uniform_noise
+from jetgen.config import JetFlowConfig
 from validation.gates import read_gates
 
 if TYPE_CHECKING:
@@ -29,11 +31,15 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def rows(page: str, columns: int) -> Iterator[list[str]]:
+def rows(text: str, columns: int) -> Iterator[list[str]]:
     """Cells of all table rows with so many columns, heads and rules among them."""
-    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         if line.startswith("|") and len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == columns:
             yield cells
+
+
+def page_text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -61,7 +67,7 @@ def check_toml(text: str, file: Path) -> None:
     file.write_text(text, encoding="utf-8")
     content = tomllib.loads(text)
     if "task" in content:
-        assert isinstance(load_config(file), CaloFlowConfig)
+        assert type(load_config(file)) is registry.task(content["task"]).config_type
     elif "gates" in content:
         assert read_gates(file)
     else:
@@ -69,17 +75,20 @@ def check_toml(text: str, file: Path) -> None:
         assert set(content["project"]["entry-points"]) <= set(groups)
 
 
-def test_documented_defaults_are_those_of_the_code() -> None:
+# A student is absent by default; its keys are documented with those of an empty [student]
+@pytest.mark.parametrize(
+    "config", [CaloFlowConfig(student=StudentConfig()), JetFlowConfig()], ids=lambda config: str(config.task)
+)
+def test_documented_defaults_are_those_of_the_code(config: CaloFlowConfig | JetFlowConfig) -> None:
+    _, _, after = page_text("docs/configuration.md").partition(f'\n## Keys of `task = "{config.task}"`\n')
     documented = {
         cells[0].strip("`"): None if cells[2] == "none" else tomllib.loads(f"v = {cells[2].strip('`')}")["v"]
-        for cells in rows("docs/configuration.md", 4)
+        for cells in rows(after.partition("\n## ")[0], 4)
         if re.fullmatch(r"`[a-z_.*]+`", cells[0])
     }
-    # A student is absent by default; its keys are documented with those of an empty [student]
-    actual = dict(defaults(CaloFlowConfig(student=StudentConfig())))
     patterns = {key for key in documented if key.startswith("*.")}
     seen = set()
-    for key, value in actual.items():
+    for key, value in defaults(config):
         pattern = "*." + ".".join(key.split(".")[-2:])
         entry = pattern if pattern in patterns else key
         assert entry in documented, f"{key} is not documented"
@@ -100,7 +109,7 @@ def defaults(config: StrictConfig, prefix: str = "") -> Iterator[tuple[str, obje
 
 def test_noise_vectors() -> None:
     count = 0
-    for seed, event, element, word, uniform, normal, bits in rows("docs/noise.md", 7):
+    for seed, event, element, word, uniform, normal, bits in rows(page_text("docs/noise.md"), 7):
         if seed.isdecimal():
             size = int(element) + 1
             assert f"`{random_words(int(seed), int(event), 1, size)[0, -1]:08x}`" == word
@@ -116,7 +125,7 @@ def test_noise_vectors() -> None:
 
 def test_noise_vectors_of_the_energy_stream() -> None:
     count = 0
-    for seed, event, element, word, uniform in rows("docs/noise.md", 5):
+    for seed, event, element, word, uniform in rows(page_text("docs/noise.md"), 5):
         if seed.isdecimal():
             arguments = (int(seed), int(event), 1, int(element) + 1)
             assert f"`{random_words(*arguments, stream=ENERGY_STREAM)[0, -1]:08x}`" == word

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from validation.metric import Metric
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from validation.metric import JsonValue
     from validation.presets import ClassifierPreset
 
 
@@ -62,3 +65,34 @@ def auc_error(auc: float, labels: NDArray[np.float64]) -> float:
     q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
     variance = (a * (1 - a) + (n1 - 1) * (q1 - a * a) + (n0 - 1) * (q2 - a * a)) / (n1 * n0)
     return math.sqrt(max(0.0, variance))
+
+
+def classifier_metrics(
+    result: ClassifierResult, floor: ClassifierResult, *, inputs: str, n: int, suffix: str
+) -> dict[str, Metric]:
+    """``auc`` and ``jsd`` with this suffix, of n events a sample, and their floors."""
+    metrics = {}
+    for which, target in (("auc", 0.5), ("jsd", 0.0)):
+        value, error, spread = result.summary(which)
+        floor_value, floor_error, _ = floor.summary(which)
+        details: dict[str, JsonValue] = {
+            "spread": spread,
+            "trainings": len(result.auc),
+            "inputs": inputs,
+            "preset": result.preset.name,
+            "standardised": result.preset.standardise,
+            "mirrored": result.mirrored,
+            "n_train_per_class": result.n_train_per_class,
+        }
+        if which == "auc":
+            details["uncalibrated"] = float(np.mean(result.auc_raw))
+        metrics[f"{which}{suffix}"] = Metric(
+            value=value,
+            error=error,
+            floor=floor_value,
+            floor_error=floor_error,
+            n=n,
+            target=target,
+            details=details,
+        )
+    return metrics

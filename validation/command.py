@@ -34,7 +34,7 @@ def validate(
     ] = None,
     inputs: Annotated[
         list[str] | None,
-        Parameter(help="Classifier inputs: low, low_normed, log, high. May be repeated.", negative=""),
+        Parameter(help="Classifier inputs: low, low_normed, log, high; all for jets. May be repeated.", negative=""),
     ] = None,
     part: Annotated[str, Parameter(help="Part of the reference file, by position; the last fifth: 0.8:1.")] = "0:1",
     threshold_mev: Annotated[

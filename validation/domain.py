@@ -6,7 +6,7 @@ structurally, without importing this package.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hepflows.observable import Image, Observable
+    from hepflows.observable import Discs, Image, Measure, Observable
 
 
 class Events(Protocol):
@@ -55,7 +55,10 @@ class Domain(Protocol[EventsT_contra]):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the input sets the classifier test can use (``low``, ``high`` ...)."""
+        """Names of the input sets the classifier test can use (``low``, ``high`` ...).
+
+        The metrics are called ``auc_<inputs>``, or simply ``auc`` if there is only one set.
+        """
         ...
 
     @property
@@ -113,4 +116,22 @@ class Domain(Protocol[EventsT_contra]):
 
     def images(self, events: EventsT_contra, /) -> tuple[Image, ...]:
         """Mean pictures of the events."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol[EventsT_contra]):
+    """What a domain may offer besides: published metrics between whole samples."""
+
+    def measures(self, events: EventsT_contra, /) -> tuple[Measure, ...]:
+        """The numbers that they are made of, in the same order for all events."""
+        ...
+
+
+@runtime_checkable
+class Drawn(Protocol[EventsT_contra]):
+    """What a domain may offer besides: single events drawn as discs, instead of their `Domain.images`."""
+
+    def discs(self, events: EventsT_contra, /) -> tuple[Discs, ...]:
+        """One picture an event."""
         ...

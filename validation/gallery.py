@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from validation.event_plots import disc_figure, mean_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from hepflows.observable import Image
     from validation.views import HistogramView, ProfileView, Views
 
 MAX_PANELS = 12
@@ -45,13 +47,15 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
         yield Picture(
             key="average",
             section=f"Average {noun}",
-            caption="Mean over all events; one logarithmic scale a column, down to 1e-5 of its maximum.",
-            figure=image_figure(_named(views.images, labels)),
+            caption="Mean over all events; one logarithmic scale a column, down to 1e-5 of its maximum."
+            if max(len(images) for images in views.images.values()) > 1
+            else "Mean over all events, on one logarithmic scale.",
+            figure=_average(_named(views.images, labels)),
         )
     if views.ratios:
         yield Picture(
             key="response",
-            section="Response",
+            section="Means and widths in bins of the condition",
             caption="Mean and width in bins of the condition. Grey band: statistical error of the reference.",
             figure=profile_figure([_profile(view, labels) for view in views.ratios], widths=True),
         )
@@ -59,7 +63,7 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
         yield Picture(
             key=f"profiles_{part}",
             section="Means in bins of the condition",
-            caption="The numbers layer_fraction_..._bin_k of the table are the ratios of such points.",
+            caption="The numbers ..._bin_k of the table are the ratios of such points.",
             figure=profile_figure([_profile(view, labels) for view in chunk]),
         )
     for i, example in enumerate(views.examples):
@@ -70,6 +74,14 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
                 caption=f"One event of each sample, the nearest to {example.label}.",
                 figure=image_figure(_named(example.images, labels), _named(example.titles, labels)),
             )
+    if views.discs:
+        yield Picture(
+            key="examples",
+            section=f"Single {noun}",
+            caption="In each column one event of every sample, those nearest to one condition. The area of a disc is "
+            "proportional to what it stands for.",
+            figure=disc_figure(_named(views.discs, labels)),
+        )
     for group in dict.fromkeys(view.group for view in views.histograms):
         members = [_histogram(view, labels) for view in views.histograms if view.group == group]
         for part, histograms in enumerate(_chunks(members)):
@@ -87,6 +99,12 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
             caption="Test part of the last training. The dashed diagonal is a perfect generator.",
             figure=classifier_figure(views.scores, views.samples),
         )
+
+
+def _average(rows: dict[str, tuple[Image, ...]]) -> Figure:
+    if max(len(images) for images in rows.values()) > 1:
+        return image_figure(rows)
+    return mean_figure({name: images[0] for name, images in rows.items()})
 
 
 def _named(rows: Mapping[str, _T], labels: Mapping[str, str]) -> dict[str, _T]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import numpy as np
 
 from hepflows.errors import ConfigError, DataError
+from validation.classifier_result import classifier_metrics
 from validation.classifier_test import ClassifierResult, two_sample_test
-from validation.domain import Events
+from validation.domain import Drawn, Events, Measured
 from validation.measure import (
     Estimate,
     Sample,
@@ -23,6 +24,7 @@ from validation.measure import (
     profile_ratios,
 )
 from validation.metric import Metric
+from validation.sample_metrics import compare_measures, judgements
 from validation.splitting import choose_generated, condition_groups
 from validation.views import ExampleView, ScoreView, Views, histogram_views, profile_view
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hepflows.observable import Discs, Measure
     from hepflows.train.progress import Reporter
     from validation.domain import Domain
     from validation.metric import JsonValue
@@ -71,10 +74,12 @@ class Job(Generic[EventsT]):
         self.skipped: dict[str, str] = {}
         everything = {"reference": reference, **generated}
         with reporter.stage("observables", total=len(everything), unit="samples") as stage:
-            self.arrays = {}
+            self.arrays, self.measures = {}, {}
             for name, events in everything.items():
                 self.arrays[name] = _sample(events, domain)
+                self.measures[name] = _measures(events, domain)
                 stage.advance()
+        self.judgements = judgements(self.measures["reference"])
         self.conditions = {name: domain.condition(events) for name, events in everything.items()}
         largest = max(self._n(name) for name in generated)
         self.edges = edges_for(self.arrays["reference"], n=largest, bins=settings.bins)
@@ -104,7 +109,8 @@ class Job(Generic[EventsT]):
                 found, classified = self._measure((name, chosen), a, stage.advance)
                 metrics[name] = self._join(name, n, found, floors[n][0])
                 for inputs, result in classified.items():
-                    metrics[name] |= _classifier_metrics(inputs, result, floors[n][1][inputs], n)
+                    suffix = f"_{inputs}" if len(self.domain.inputs) > 1 else ""
+                    metrics[name] |= classifier_metrics(result, floors[n][1][inputs], inputs=inputs, n=n, suffix=suffix)
                     scores.append(
                         ScoreView(
                             inputs=inputs,
@@ -128,6 +134,12 @@ class Job(Generic[EventsT]):
         for observable in self.profiled:
             found |= profile_ratios(g, r, observable, self.bins)
         found |= distances(g, r, self.edges, replicas=self.settings.replicas, seed=self.settings.seed)
+        found |= compare_measures(
+            (self.measures["reference"], a, r.weights),
+            (self.measures[name], index, g.weights),
+            replicas=self.settings.replicas,
+            seed=self.settings.seed,
+        )
         advance()
         results = {}
         preset = self.settings.classifier()
@@ -163,6 +175,9 @@ class Job(Generic[EventsT]):
             if not np.isfinite(estimate.value):
                 self.skipped[f"{sample}/{name}"] = "no defined value in one of the samples"
                 continue
+            if name in self.judgements:
+                result[name] = self.judgements[name].metric(estimate, floors[name], n=n)
+                continue
             details: dict[str, JsonValue] = {}
             if name in binned:
                 low, high = self.bins[binned[name] : binned[name] + 2]
@@ -193,9 +208,18 @@ class Job(Generic[EventsT]):
             ratios=tuple(profile_view(self.arrays, name, self.bins, x_label) for name in self.domain.ratios),
             profiles=tuple(profile_view(self.arrays, name, self.bins, x_label) for name in self.profiled),
             images={name: self.domain.images(events) for name, events in everything.items()},
-            examples=tuple(self._example(share) for share in (0.2, 0.8)),
+            examples=() if isinstance(self.domain, Drawn) else tuple(self._example(share) for share in (0.2, 0.8)),
+            discs={name: self._discs(name) for name in everything} if isinstance(self.domain, Drawn) else {},
             scores=scores,
         )
+
+    def _discs(self, name: str) -> tuple[Discs, ...]:
+        """Single events of a sample at about the same conditions as those of the others."""
+        if not isinstance(self.domain, Drawn):
+            return ()
+        wanted = np.quantile(self.domain.binning(self.reference).values, (0.1, 0.4, 0.7, 0.95))
+        near = np.array([np.argmin(np.abs(self.arrays[name].binning - value)) for value in wanted])
+        return self.domain.discs((self.reference if name == "reference" else self.generated[name]).select(near))
 
     def _example(self, share: float) -> ExampleView:
         """Single events of all samples whose condition is nearest to a quantile of the reference's."""
@@ -215,6 +239,10 @@ def _sample(events: EventsT, domain: Domain[EventsT]) -> Sample:
     observables = {o.name: o for o in domain.observables(events)}
     weights = None if events.weights is None else np.asarray(events.weights, np.float64)
     return Sample(observables=observables, binning=domain.binning(events).values, weights=weights)
+
+
+def _measures(events: EventsT, domain: Domain[EventsT]) -> tuple[Measure, ...]:
+    return domain.measures(events) if isinstance(domain, Measured) else ()
 
 
 def _inputs(offered: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
@@ -244,32 +272,3 @@ def _check_sizes(reference: Events, generated: Mapping[str, Events], noun: str) 
                 found=n,
                 remedy="use more events; the reference is split into two halves",
             )
-
-
-def _classifier_metrics(inputs: str, result: ClassifierResult, floor: ClassifierResult, n: int) -> dict[str, Metric]:
-    """``auc_<inputs>`` and ``jsd_<inputs>``."""
-    metrics = {}
-    for which, target in (("auc", 0.5), ("jsd", 0.0)):
-        value, error, spread = result.summary(which)
-        floor_value, floor_error, _ = floor.summary(which)
-        details: dict[str, JsonValue] = {
-            "spread": spread,
-            "trainings": len(result.auc),
-            "inputs": inputs,
-            "preset": result.preset.name,
-            "standardised": result.preset.standardise,
-            "mirrored": result.mirrored,
-            "n_train_per_class": result.n_train_per_class,
-        }
-        if which == "auc":
-            details["uncalibrated"] = float(np.mean(result.auc_raw))
-        metrics[f"{which}_{inputs}"] = Metric(
-            value=value,
-            error=error,
-            floor=floor_value,
-            floor_error=floor_error,
-            n=n,
-            target=target,
-            details=details,
-        )
-    return metrics

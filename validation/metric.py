@@ -25,6 +25,9 @@ class Metric:
         target: the value of a perfect generator with infinite statistics (0 for distances, 1 for ratios, 0.5
             for an AUC).
         two_sided: whether deviations below `target` are as bad as those above it (ratios).
+        rising: whether larger values are better, up to `target` (coverage).
+        chief: whether it belongs to the table on top of a report whatever its name.
+        meaning: what is measured and how, for reports.
         details: further JSON-able facts (sizes, preset, unit ...).
     """
 
@@ -35,11 +38,14 @@ class Metric:
     n: int
     target: float = 0.0
     two_sided: bool = False
+    rising: bool = False
+    chief: bool = False
+    meaning: str = ""
     details: Mapping[str, JsonValue] = field(default_factory=dict)
 
     def excess(self) -> float:
         """How far the value lies from the target, in the unit of the value."""
-        return abs(self.value - self.target) if self.two_sided else self.value - self.target
+        return abs(self.value - self.target) if self.two_sided else self._beyond(self.value)
 
     def floor_excess(self) -> float:
         """How far the floor lies from the target; 0 if there is none or if the metric is a ratio.
@@ -47,13 +53,16 @@ class Metric:
         A ratio has no floor other than 1: the deviation between two halves of the reference is noise, which
         `error` states already.
         """
-        return 0.0 if self.floor is None or self.two_sided else self.floor - self.target
+        return 0.0 if self.floor is None or self.two_sided else self._beyond(self.floor)
 
     def pull(self) -> float:
         """Excess over the floor in units of the combined uncertainty of value and floor."""
         error = math.hypot(self.error, self.floor_error or 0.0) if not self.two_sided else self.error
         difference = self.excess() - self.floor_excess()
         return difference / error if error > 0 else math.copysign(math.inf, difference) if difference else 0.0
+
+    def _beyond(self, value: float) -> float:
+        return self.target - value if self.rising else value - self.target
 
     def to_json(self) -> dict[str, JsonValue]:
         """The public JSON form: value, error, floor, floor_error, n, target and the details."""

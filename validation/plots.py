@@ -221,13 +221,14 @@ def _profile(upper: Axes, lower: Axes, view: ProfileView, which: int, palette: d
         place = centres + half * 0.18 * (i - (len(names) - 1) / 2)  # side by side, not on top of each other
         marker = "s" if i == 0 else "o"
         upper.errorbar(place, value, error, xerr=None, fmt=marker, ms=3.5, lw=1, color=palette[name], label=name)
-        ratio, ratio_error = value / base, error / np.abs(base)
+        scale = np.where(base != 0, base, np.nan)
+        ratio, ratio_error = value / scale, error / np.abs(scale)
         reach = max(reach, *np.nan_to_num(np.abs(ratio - 1) + ratio_error))
         if i == 0:
             lower.stairs(
-                1 + ratio_error,
+                1 + np.nan_to_num(ratio_error),
                 view.edges,
-                baseline=1 - ratio_error,
+                baseline=1 - np.nan_to_num(ratio_error),
                 fill=True,
                 color=palette[name],
                 alpha=0.25,

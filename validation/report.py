@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from validation.comparison import Comparison
 
 DPI = 110
-HEADLINES = ("separation_mean", "auc_", "jsd_")
-"""Metrics of the table on top (besides the ratios): the rest stands in the details."""
+HEADLINES = ("separation_mean", "auc", "jsd")
+"""Metrics of the table on top (besides the ratios and the chief ones), with or without ``_<inputs>``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,7 @@ def render(comparison: Comparison, sections: dict[str, list[tuple[str, str, str]
         verdict=verdict(comparison),
         failed=[gate for gate in comparison.gates if not gate.passed],
         headline=_rows(comparison, headline),
+        meanings=_meanings(comparison),
         details=_rows(comparison, details),
         sizes=sorted({m.n for metrics in comparison.samples.values() for m in metrics.values()}),
         sections=sections,
@@ -91,10 +92,11 @@ def verdict(comparison: Comparison) -> list[str]:
         separations = [m for key, m in metrics.items() if key.startswith("separation_") and key != "separation_mean"]
         close = sum(m.pull() <= 3 for m in separations)
         text = f"{close} of {len(separations)} distributions agree with the floor within 3 standard errors"
-        tests = {key: m for key, m in metrics.items() if key.startswith("auc_")}
+        tests = {key: m for key, m in metrics.items() if _is_a(key, "auc")}
         if tests:
             worst = max(tests, key=lambda key: tests[key].value)
-            text += f"; the sharpest classifier ({worst.removeprefix('auc_')} inputs) reaches "
+            inputs = f"sharpest classifier ({worst.removeprefix('auc_')} inputs)" if len(tests) > 1 else "classifier"
+            text += f"; the {inputs} reaches "
             text += f"AUC {number(tests[worst].value, tests[worst].error)}, floor {tests[worst].floor:.3f}"
         sentences.append(f"{name}: {text}.")
     return sentences
@@ -117,9 +119,19 @@ def headline_table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
 
 def _split_metrics(comparison: Comparison) -> tuple[list[str], list[str]]:
     every = list(dict.fromkeys(key for metrics in comparison.samples.values() for key in metrics))
+    chief = list(_meanings(comparison))
     ratios = {f"{view.name}_{which}" for view in comparison.views.ratios for which in ("mean", "std")}
-    headline = [k for k in every if k in ratios or k.startswith(HEADLINES)]
-    return headline, [k for k in every if k not in headline]
+    others = [k for k in every if k not in chief and (k in ratios or any(_is_a(k, name) for name in HEADLINES))]
+    return [*chief, *others], [k for k in every if k not in chief and k not in others]
+
+
+def _is_a(key: str, name: str) -> bool:
+    return key == name or key.startswith(f"{name}_")
+
+
+def _meanings(comparison: Comparison) -> dict[str, str]:
+    """What each chief metric measures."""
+    return {k: m.meaning for metrics in comparison.samples.values() for k, m in metrics.items() if m.chief}
 
 
 def _rows(comparison: Comparison, keys: list[str]) -> list[tuple[str, str, list[Cell]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hepflows.observable import Image
+    from hepflows.observable import Discs, Image
     from validation.measure import Sample
 
     Floats = NDArray[np.float64]
@@ -94,7 +94,10 @@ class ScoreView:
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """All pictures of a comparison; the first sample is the reference."""
+    """All pictures of a comparison; the first sample is the reference.
+
+    Single events are shown as `examples` or, per sample, as `discs`.
+    """
 
     samples: tuple[str, ...]
     histograms: tuple[HistogramView, ...]
@@ -103,6 +106,7 @@ class Views:
     images: Mapping[str, tuple[Image, ...]]
     examples: tuple[ExampleView, ...]
     scores: tuple[ScoreView, ...]
+    discs: Mapping[str, tuple[Discs, ...]] = field(default_factory=dict)
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

@@ -25,15 +25,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hepflows.commands.options import EnergyRange
     from hepflows.generator import AnyGenerator
+    from hepflows.task import AnyTask
     from hepflows.train.progress import Stage
 
 TILE = 256
 """Events that the engine evaluates together; shards and batches begin at multiples of it."""
 
-ENERGY_STREAM = 0x45
-"""Philox stream of the incident energies, apart from the stream of the noise."""
+_BATCH_A_THREAD = 4 * TILE
+_BATCH_ON_GPU = 64 * TILE
+
+_DRAWN_AT_ONCE = 1 << 16
+"""Conditions drawn together: bounds what drawing takes beside the conditions themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +44,16 @@ class Conditions:
     """Conditions of a whole sample.
 
     Attributes:
-        incident_energy_gev: shape (N,), GeV.
-        others: further conditions by name, shape (N,) each.
+        n: number of events.
+        values: conditions by name, shape (n,) each.
     """
 
-    incident_energy_gev: NDArray[np.floating[Any]]
-    others: Mapping[str, NDArray[np.floating[Any]]]
+    n: int
+    values: Mapping[str, NDArray[np.floating[Any]]]
+
+    def part(self, start: int, stop: int) -> dict[str, NDArray[np.floating[Any]]]:
+        """Conditions of events start ... stop - 1."""
+        return {name: values[start:stop] for name, values in self.values.items()}
 
 
 def generate(
@@ -56,6 +63,10 @@ def generate(
     seed: Seed,
     out: Annotated[Path, Parameter(help="File to write, .h5 or .root.")],
     energy: Annotated[str | None, Parameter(help="Incident energy with unit: 50GeV, or 1..100GeV.")] = None,
+    condition: Annotated[
+        list[str] | None,
+        Parameter(help="Any condition as NAME=VALUE or NAME=LOW..HIGH, drawn uniformly or as the data; repeatable."),
+    ] = None,
     n: Annotated[
         int | None, Parameter(name=["-n", "--number"], converter=whole_number, help="Number of events.")
     ] = None,
@@ -64,8 +75,12 @@ def generate(
     read: Reading = None,
     shard: Annotated[str | None, Parameter(help="Only share k of n, as k/n with k from 1; give each job one.")] = None,
     batch: Annotated[
-        int, Parameter(converter=whole_number, help="Events a step, rounded up to a multiple of 256.")
-    ] = 1024,
+        int | None,
+        Parameter(
+            converter=whole_number,
+            help="Events a step, rounded up to a multiple of 256; by default 1024 a thread, 16384 on a GPU.",
+        ),
+    ] = None,
     out_of_range: Annotated[OutOfRange, Parameter(help="Conditions outside the trained range.")] = "error",
     device: Device = "auto",
     threads: Threads = None,
@@ -83,35 +98,41 @@ def generate(
     from hepflows import registry
     from hepflows.commands.options import (
         apply_threads,
-        parse_energy,
         parse_part,
+        parse_ranges,
         parse_reading,
         resolve_device,
         terminal_reporter,
     )
     from hepflows.files import check_output, require_file
 
-    wanted = None if energy is None else parse_energy(energy)
-    piece, batch_size = parse_part(part), _batch_size(batch)
-    if (wanted is None) == (like is None):
-        raise ConfigError("give either --energy or --like", remedy="--energy 1..100GeV -n 1000, or --like FILE")
+    ranges = parse_ranges(energy, condition)
+    piece = parse_part(part)
+    if batch is not None and batch < 1:
+        raise ConfigError("not a number of events", where="--batch", expected="1 or more", found=batch)
+    if like is not None and ranges:
+        raise ConfigError("--like gives the conditions already", remedy="leave out --energy and --condition")
     if n is not None and n < 1:
         raise ConfigError("not a number of events", where="-n", expected="1 or more", found=n)
-    if wanted is not None and n is None:
-        raise ConfigError("--energy needs the number of events", remedy="-n 1000")
+    if ranges and n is None:
+        raise ConfigError("the number of events is missing", where="-n", remedy="-n 1000")
+    if like is None and n is None:
+        raise ConfigError(
+            "how many events, and under which conditions?", remedy="--energy 1..100GeV -n 1000, or --like FILE"
+        )
     check_output(out, force=force)
     apply_threads(threads)
-    generator = registry.load(artefact, device=resolve_device(device))
+    device = resolve_device(device)
+    generator = registry.load(artefact, device=device)
     task = registry.task(generator.task)
-    if wanted is not None and n is not None:
-        conditions = drawn_conditions(generator, wanted, n, seed=seed)
+    if like is None:
+        conditions = drawn_conditions(generator, ranges, n or 0, seed=seed)
     else:
-        events = task.read(require_file(like or out, "file of --like"), **{"part": piece} | parse_reading(read))
-        conditions = conditions_like(generator, events, n)
-    first, last = shard_bounds(len(conditions.incident_energy_gev), shard)
+        selection = {"part": piece} | parse_reading(read)
+        conditions = conditions_of_file(generator, task, require_file(like, "file of --like"), selection, n)
+    first, last = shard_bounds(conditions.n, shard)
     if out_of_range == "error":
-        others = {name: values[first:last] for name, values in conditions.others.items()}
-        generator.check_conditions(conditions.incident_energy_gev[first:last], conditions=others or None)
+        generator.check_conditions(conditions.part(first, last))
     reporter = terminal_reporter()
     with reporter.stage("generating", total=last - first, unit="events") as stage:
         batches = sampled(
@@ -119,7 +140,7 @@ def generate(
             conditions,
             seed=seed,
             bounds=(first, last),
-            batch=batch_size,
+            batch=_batch_size(batch, device),
             out_of_range=out_of_range,
             stage=stage,
         )
@@ -127,44 +148,66 @@ def generate(
     reporter.message(f"{last - first} events: {written}")
 
 
-def drawn_conditions(generator: AnyGenerator, energies: EnergyRange, n: int, *, seed: int) -> Conditions:
-    """Draw n incident energies uniformly; event i's energy follows from (seed, i).
+def drawn_conditions(
+    generator: AnyGenerator, ranges: Mapping[str, tuple[float, float]], n: int, *, seed: int
+) -> Conditions:
+    """Draw conditions of n events in the given ranges; event i's conditions follow from (seed, i).
 
     Raises:
-        ConfigError: the generator has conditions besides the energy.
+        ConditionError: a range is missing, impossible, or of a condition that the generator does not have.
     """
-    from hepflows.philox import uniform_noise
+    import numpy as np
 
-    if len(generator.condition_names) > 1:
-        raise ConfigError(
-            "this generator has more conditions than the energy",
-            where="--energy",
-            found=", ".join(generator.condition_names),
-            remedy="give all of them with --like FILE",
-        )
-    uniform = uniform_noise(seed, 0, n, 1, stream=ENERGY_STREAM)[:, 0]
-    width = energies.high_gev - energies.low_gev
-    return Conditions(incident_energy_gev=energies.low_gev + width * uniform, others={})
+    parts = [
+        generator.draw_conditions(min(_DRAWN_AT_ONCE, n - start), seed=seed, first_event=start, ranges=ranges)
+        for start in range(0, n, _DRAWN_AT_ONCE)
+    ]
+    return Conditions(n=n, values={name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
-def conditions_like(generator: AnyGenerator, events: Any, n: int | None) -> Conditions:
-    """Take the conditions of the first n events, or of all.
+def conditions_of_file(
+    generator: AnyGenerator, task: AnyTask, path: Path, selection: Mapping[str, Any], n: int | None
+) -> Conditions:
+    """Take the conditions of the first n events of a file, or of all; the events are read in chunks if possible.
 
     Raises:
         DataError: there are fewer events, or a condition of the generator is missing.
     """
-    if n is not None and n > len(events):
-        raise DataError("not enough events", where="--like", expected=f"-n {n} or more", found=len(events))
-    missing = [name for name in generator.condition_names[1:] if name not in events.conditions]
-    if missing:
+    import numpy as np
+
+    from hepflows.task import StreamingTask
+
+    chunks = (
+        task.iterate(path, **selection) if isinstance(task, StreamingTask) else iter([task.read(path, **selection)])
+    )
+    found, parts = 0, []
+    for events in chunks:
+        parts.append(conditions_like(generator, task, events, None if n is None else min(n - found, len(events))))
+        found += parts[-1].n
+        if n is not None and found >= n:
+            break
+    if n is not None and found < n:
+        raise DataError("not enough events", where="--like", expected=f"-n {n} or more", found=found)
+    names = parts[0].values
+    return Conditions(n=found, values={name: np.concatenate([part.values[name] for part in parts]) for name in names})
+
+
+def conditions_like(generator: AnyGenerator, task: AnyTask, events: Any, n: int | None) -> Conditions:
+    """Take the conditions of the first n events, or of all.
+
+    Raises:
+        DataError: a condition of the generator is missing.
+    """
+    available = task.conditions_of(events)
+    if missing := [name for name in generator.condition_names if name not in available]:
         raise DataError(
             "a condition of the generator is missing",
             where="--like",
             expected=", ".join(missing),
-            found=", ".join(events.conditions) or "only the incident energy",
+            found=", ".join(available) or "none",
         )
-    others = {name: events.conditions[name][:n] for name in generator.condition_names[1:]}
-    return Conditions(incident_energy_gev=events.incident_energy_gev[:n], others=others)
+    count = len(events) if n is None else n
+    return Conditions(n=count, values={name: available[name][:count] for name in generator.condition_names})
 
 
 def shard_bounds(total: int, shard: str | None) -> tuple[int, int]:
@@ -206,9 +249,9 @@ def sampled(
     for start in range(bounds[0], bounds[1], batch):
         stop = min(start + batch, bounds[1])
         yield generator.sample(
-            conditions.incident_energy_gev[start:stop],
+            conditions.part(start, stop),
+            n=stop - start,
             seed=seed,
-            conditions={name: values[start:stop] for name, values in conditions.others.items()} or None,
             first_event=start,
             out_of_range=out_of_range,
         )
@@ -216,7 +259,10 @@ def sampled(
             stage.advance(stop - start)
 
 
-def _batch_size(batch: int) -> int:
-    if batch < 1:
-        raise ConfigError("not a number of events", where="--batch", expected="1 or more", found=batch)
+def _batch_size(batch: int | None, device: str) -> int:
+    """Events a step: as asked, or enough to fill threads or GPU; whole tiles."""
+    if batch is None:
+        import torch
+
+        batch = _BATCH_ON_GPU if device != "cpu" else _BATCH_A_THREAD * torch.get_num_threads()
     return -(-batch // TILE) * TILE

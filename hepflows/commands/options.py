@@ -54,6 +54,8 @@ Reading: TypeAlias = Annotated[
 
 _GEV = {"MEV": 1e-3, "GEV": 1.0, "TEV": 1e3}
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_SIGNED = rf"[+-]?{_NUMBER}"
+_CONDITION = re.compile(rf"([A-Za-z_]\w*)\s*=\s*({_SIGNED})(?:\s*\.\.\s*({_SIGNED}))?")
 _ENERGY = re.compile(rf"({_NUMBER})\s*([A-Za-z]*)(?:\s*\.\.\s*({_NUMBER})\s*([A-Za-z]*))?")
 
 
@@ -92,6 +94,34 @@ def parse_energy(text: str) -> EnergyRange:
     if not 0 < low_gev <= high_gev < math.inf:
         raise wrong("not a positive, rising range")
     return EnergyRange(low_gev, high_gev)
+
+
+def parse_ranges(energy: str | None, conditions: Sequence[str] | None) -> dict[str, tuple[float, float]]:
+    """Ranges of conditions by name, from ``--energy`` and any number of ``--condition NAME=LOW..HIGH``.
+
+    Raises:
+        ConfigError: one is ill-formed, or given twice.
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+    if energy is not None:
+        found = parse_energy(energy)
+        ranges["incident_energy_gev"] = (found.low_gev, found.high_gev)
+    for text in conditions or ():
+        match = _CONDITION.fullmatch(text.strip())
+        if match is None:
+            raise ConfigError(
+                "not a condition", where="--condition", expected="NAME=VALUE or NAME=LOW..HIGH", found=text
+            )
+        name, low, high = match.groups()
+        bounds = (float(low), float(low if high is None else high))
+        if name in ranges or not -math.inf < bounds[0] <= bounds[1] < math.inf:
+            raise ConfigError(
+                "not a rising range" if name not in ranges else "this condition is given twice",
+                where="--condition",
+                found=text,
+            )
+        ranges[name] = bounds
+    return ranges
 
 
 def parse_reading(values: Sequence[str] | None, *, option: str = "--read") -> dict[str, Any]:

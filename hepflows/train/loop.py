@@ -20,6 +20,7 @@ import torch
 
 from hepflows.errors import Interrupted, TrainingError
 from hepflows.files import atomic_file, remove_leftovers
+from hepflows.precision import matmul_precision
 from hepflows.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
 from hepflows.train.progress import Reporter, SilentReporter
 from hepflows.train.settings import TrainingConfig, learning_rate
@@ -180,7 +181,8 @@ class _Trainer:
             group["lr"] = rate
         torch.manual_seed(_seed(self.seed, "step", progress.step))
         self.model.train()
-        loss = self.objective.training_loss(rows)
+        with matmul_precision(self.settings.matmul_precision):
+            loss = self.objective.training_loss(rows)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)

@@ -86,7 +86,7 @@ def test_export_and_validation_take_it(chain: Path, tmp_path: Path) -> None:
     real = cf.read_showers(chain / "data.h5", first=64)
     cond = np.stack([real.incident_energy_gev, real.conditions["theta_rad"]], axis=1)
     student = cf.CaloGenerator.load(chain / "run" / "student")
-    direct = student.sample(real.incident_energy_gev, seed=3, conditions=dict(real.conditions)).voxels_mev
+    direct = student.sample({"incident_energy_gev": real.incident_energy_gev, **real.conditions}, seed=3).voxels_mev
     exported = runtime.sample(cond, seed=3)
     assert np.median(np.abs(direct - exported) / (1 + direct)) < 1e-4
     fast = tmp_path / "fast.h5"

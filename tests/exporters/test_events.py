@@ -100,7 +100,7 @@ def test_conditions_outside_are_refused_or_clamped_with_a_warning(result: Export
         clamped = exported.sample([500.0], seed=1, out_of_range="warn")
     np.testing.assert_array_equal(clamped.voxels_mev, exported.sample([100.0], seed=1).voxels_mev)
     with pytest.raises(ConditionError, match="other conditions"):
-        exported.sample([10.0], seed=1, conditions={"theta_rad": [0.1]})
+        exported.sample({"incident_energy_gev": [10.0], "theta_rad": [0.1]}, seed=1)
     with pytest.raises(ConditionError, match="shape"):
         exported.sample([[10.0]], seed=1)
 

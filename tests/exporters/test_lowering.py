@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from exporters.contract import generic
 from exporters.dependencies import session
+from exporters.evaluation import Inputs, evaluate_runtime
 from exporters.exportable import Condition
 from exporters.folding import fold_constants
 from exporters.lowering import Guarded, lower
@@ -39,7 +40,7 @@ class Applied(nn.Module):
 
 def lowered(module: nn.Module, outputs: int = 3) -> bytes:
     example = (torch.full((2, 1), 0.5), torch.from_numpy(normal_noise(1, 0, 2, 3)))
-    return lower(module, generic(1, 3, outputs), example)
+    return lower(module, generic(1, 3, (("x", outputs),)), example)
 
 
 def run(model: bytes, cond: Any, noise: Any, **options: Any) -> np.ndarray:
@@ -160,3 +161,25 @@ def test_folding_keeps_the_values_and_stores_equal_constants_once() -> None:
     assert [node.op_type for node in model.graph.node] == ["MatMul"] * 3
     assert len(model.graph.initializer) == 2
     np.testing.assert_array_equal(session(model.SerializeToString()).run(None, {"x": x})[0], before)
+
+
+class _Unconditional(nn.Module):
+    def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
+        assert cond.shape == (len(noise), 0)
+        return torch.cat([2 * noise, (noise > 0).float()], dim=1)
+
+
+def test_without_conditions_there_is_no_such_input_and_outputs_have_names() -> None:
+    noise = normal_noise(1, 0, 5, 3)
+    signature = generic(0, 3, (("values", 3), ("signs", 3)))
+    module = Guarded(_Unconditional(), ())
+    model = lower(module, signature, (torch.empty(5, 0), torch.from_numpy(noise)))
+    runtime = session(model)
+    assert [value.name for value in runtime.get_inputs()] == ["noise"]
+    assert [value.name for value in runtime.get_outputs()] == ["values", "signs"]
+    values, signs = runtime.run(None, {"noise": noise})
+    np.testing.assert_array_equal(values, 2 * noise)
+    np.testing.assert_array_equal(signs, noise > 0)
+    inputs = Inputs(cond=np.empty((5, 0), np.float32), noise=noise)
+    together = evaluate_runtime(model, inputs, optimise=True)
+    np.testing.assert_array_equal(together, np.concatenate([values, signs], axis=1))

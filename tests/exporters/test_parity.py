@@ -32,7 +32,7 @@ class Case:
         conditions = read_conditions(toy.export_metadata(), where="toy")
         self.before = Guarded(toy.sampling_module(threshold=False), conditions).eval()
         final = Guarded(toy.sampling_module(), conditions).eval()
-        signature, example = _signature(final, conditions, toy.noise_dim)
+        signature, example = _signature(final, conditions, toy.noise_dim, toy.export_metadata())
         tensors = (torch.from_numpy(example.cond), torch.from_numpy(example.noise))
         self.before_onnx = lower(self.before, signature, tensors)
         self.final_onnx = lower(final, signature, tensors)

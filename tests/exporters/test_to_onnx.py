@@ -183,7 +183,7 @@ class Variant:
 @pytest.mark.parametrize(
     ("entries", "word"),
     [
-        ({"conditions": []}, "no conditions"),
+        ({"conditions": None}, "no conditions"),
         ({"conditions": [{"name": "e", "unit": "GeV"}]}, "ill-formed condition"),
         ({"conditions": [{"name": "e", "unit": "GeV", "valid_range": [2.0, 1.0]}]}, "no valid range"),
         (
@@ -191,6 +191,8 @@ class Variant:
             "JSON|valid range",
         ),
         ({"threshold_mev": "high"}, "threshold_mev"),
+        ({"outputs": [{"name": "x"}]}, "ill-formed outputs"),
+        ({"outputs": [{"name": "x", "width": 5, "meaning": "energy"}]}, "do not add up"),
         ({"out_of_range": "ignore"}, "out-of-range policy"),
         ({"pdg": {1, 2}}, "no JSON form"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,18 +19,22 @@ from hepflows.cli import main
 from hepflows.config import StrictConfig, config_to_dict
 from hepflows.errors import ConditionError, DataError
 from hepflows.files import atomic_file
-from hepflows.philox import normal_noise
+from hepflows.made import MADE
+from hepflows.philox import normal_noise, uniform_noise
 from hepflows.task import DemoAssets, Description
 from hepflows.train.progress import SilentReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from hepflows.made import Degrees
+    from hepflows.splines import SplineSettings
     from hepflows.train.progress import Reporter
 
 RANGE_GEV = (1.0, 100.0)
+ENERGY = "incident_energy_gev"
 
 CONFIG = """
 task = "toy"
@@ -76,21 +82,31 @@ class ToyGenerator:
 
     def sample(
         self,
-        incident_energy_gev: Any,
+        conditions: Any,
         *,
+        n: int | None = None,
         seed: int,
-        conditions: Any = None,
         first_event: int = 0,
         out_of_range: str = "error",
     ) -> Toys:
         if out_of_range == "error":
-            self.check_conditions(incident_energy_gev)
-        energy = np.asarray(incident_energy_gev, dtype=np.float32)
+            self.check_conditions(conditions)
+        energy = np.asarray(conditions[ENERGY] if isinstance(conditions, Mapping) else conditions, dtype=np.float32)
         noise = normal_noise(seed, first_event, len(energy), 1)[:, 0]
         return Toys(energy, energy * (1 + 0.1 * noise) * float(self.state["scale"]))
 
-    def check_conditions(self, incident_energy_gev: Any, *, conditions: Any = None) -> None:
-        energy = np.asarray(incident_energy_gev, dtype=np.float32)
+    def draw_conditions(self, n: int, *, seed: int, first_event: int = 0, ranges: Any = MappingProxyType({})) -> Any:
+        if set(ranges) != set(self.condition_names):
+            raise ConditionError("every condition needs a range", expected=self.condition_names, found=list(ranges))
+        uniform = uniform_noise(seed, first_event, n, len(ranges), stream=0x45)
+        bounds = [ranges[name] for name in self.condition_names]
+        return {
+            name: low + (high - low) * uniform[:, i]
+            for i, (name, (low, high)) in enumerate(zip(self.condition_names, bounds, strict=True))
+        }
+
+    def check_conditions(self, conditions: Any) -> None:
+        energy = np.asarray(conditions[ENERGY] if isinstance(conditions, Mapping) else conditions, dtype=np.float32)
         if ((energy < RANGE_GEV[0]) | (energy > RANGE_GEV[1])).any():
             raise ConditionError("outside the trained range", expected=RANGE_GEV, found=energy.max())
 
@@ -121,6 +137,9 @@ class ToyTask:
         rows = rows[round(low * len(rows)) : round(high * len(rows))]
         energy, values = np.asarray(rows, dtype=np.float32).reshape(-1, 2).T
         return Toys(energy, values)
+
+    def conditions_of(self, events: Toys) -> Any:
+        return {ENERGY: events.incident_energy_gev, **events.conditions}
 
     def write(self, events: Toys | Iterable[Toys], path: Path, *, force: bool = False) -> Path:
         batches = [events] if isinstance(events, Toys) else events
@@ -246,3 +265,44 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
 def trained(installed, toy_file: Path, toy_config: Path, tmp_path: Path) -> Path:
     assert main(["train", str(toy_config), "--data", str(toy_file), "--out", str(tmp_path / "run")]) == 0
     return tmp_path / "run"
+
+
+@pytest.fixture(scope="session")
+def masked_network() -> Callable[..., MADE]:
+    """Factory of masked networks whose splines are strongly bent."""
+
+    def make(
+        seed: int,
+        features: int,
+        contexts: int,
+        hidden: Sequence[int],
+        degrees: Degrees = "even",
+        *,
+        spline: SplineSettings,
+        dtype: torch.dtype = torch.float64,
+    ) -> MADE:
+        generator = torch.Generator().manual_seed(seed)
+        made = MADE(features, contexts, hidden, spline.n_parameters, degrees=degrees).to(dtype).eval()
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.normal_(0, 0.6 / max(1, parameter.shape[-1]) ** 0.5, generator=generator)
+            made.output.weight *= 2
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def network_inputs() -> Callable[..., tuple[torch.Tensor, torch.Tensor | None]]:
+    """Factory of arguments and contexts for a masked network, some of them beyond the bound of its splines."""
+
+    def make(
+        made: MADE, count: int, seed: int = 0, dtype: torch.dtype = torch.float64
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        generator = torch.Generator().manual_seed(seed)
+        y = 2 * torch.randn(count, made.features, dtype=dtype, generator=generator)
+        if not made.context_features:
+            return y, None
+        return y, torch.randn(count, made.context_features, dtype=dtype, generator=generator)
+
+    return make

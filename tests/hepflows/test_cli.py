@@ -30,11 +30,11 @@ class TestProcess:
     def test_help_lists_the_commands(self) -> None:
         result = run("--help")
         assert result.returncode == 0
-        for command in ("inspect", "train", "distill", "generate", "export", "validate", "demo"):
+        for command in ("inspect", "train", "distill", "generate", "export", "validate", "demo", "benchmark"):
             assert f" {command} " in result.stdout
         assert result.stderr == ""
 
-    @pytest.mark.parametrize("command", ["inspect", "train", "distill", "generate", "demo"])
+    @pytest.mark.parametrize("command", ["inspect", "train", "distill", "generate", "demo", "benchmark"])
     def test_every_command_has_help(self, command: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert main([command, "--help"]) == 0
         assert f"Usage: hepflows {command}" in capsys.readouterr().out

@@ -79,6 +79,9 @@ def chain(installed, toy_file: Path) -> tuple[Steps, Recorded]:
             config_text=CONFIG,
             data_path=toy_file,
             test_selection={"part": (0.8, 1.0)},
+            exported="student",
+            reference="Geant4",
+            metrics=("e_tot_ratio_mean", "auc_low", "auc_high"),
         )
     )
     recorded = Recorded()
@@ -152,6 +155,15 @@ def test_steps_come_from_entry_points(chain, installed, tmp_path: Path) -> None:
     installed.add("hepflows.metrics", "compare", recorded.compare, target="toys:compare")
     assert main(["demo", "--out", str(tmp_path / "demo"), "--device", "cpu"]) == 0
     assert (tmp_path / "demo" / "calo" / "summary.json").is_file()
+
+
+def test_one_demonstration_may_be_chosen(chain, tmp_path: Path) -> None:
+    steps, _ = chain
+    assert run_demo(tmp_path / "demo", only=["calo"], steps=steps, console=Console(file=io.StringIO())) == 0
+    with pytest.raises(ConfigError, match="this demonstration") as caught:
+        run_demo(tmp_path / "other", only=["jets"], steps=steps)
+    assert caught.value.expected == "calo"
+    assert not (tmp_path / "other").exists()
 
 
 def test_without_demonstrations_there_is_nothing_to_do(chain, tmp_path: Path) -> None:

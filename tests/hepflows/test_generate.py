@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hepflows import registry
 from hepflows.cli import main
+from hepflows.commands import generate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -48,6 +52,55 @@ class TestGenerate:
         rows = self.generate(trained, tmp_path / "b.toy", "--like", toy_file, "-n", 10)
         assert [energy for energy, _ in rows] == [energy for energy, _ in reference[:10]]
 
+    def test_files_larger_than_memory_are_read_in_chunks(
+        self, trained: Path, installed, toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task = registry.task("toy")
+        wanted = ("--like", toy_file, "-n", 700)
+        expected = self.generate(trained, tmp_path / "a.toy", *wanted)
+        whole = task.read(toy_file)
+        given: list[int] = []
+
+        def iterate(path: Path, **selection: object) -> Iterator[object]:
+            for start in range(0, 1000, 300):
+                given.append(start)
+                part = slice(start, start + 300)
+                yield replace(whole, incident_energy_gev=whole.incident_energy_gev[part], values=whole.values[part])
+
+        monkeypatch.setattr(task, "iterate", iterate, raising=False)
+        monkeypatch.setattr(task, "read", None)
+        assert self.generate(trained, tmp_path / "b.toy", *wanted) == expected
+        assert given == [0, 300, 600], "reading goes on until there are enough events"
+        tokens = ["generate", trained / "teacher", "--seed", 1, "--out", tmp_path / "c.toy", "--like", toy_file]
+        assert main([*map(str, tokens), "-n", "1001"]) == 2
+
+    def test_events_are_written_and_let_go_batch_by_batch(
+        self, trained: Path, installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task, most = registry.task("toy"), 0
+        seen: list[weakref.ref[object]] = []
+
+        def write(batches: Iterator[object], path: Path, *, force: bool) -> Path:
+            nonlocal most
+            for batch in batches:
+                seen.append(weakref.ref(batch.values))
+                most = max(most, sum(reference() is not None for reference in seen))
+            return path
+
+        monkeypatch.setattr(task, "write", write)
+        tokens = ["generate", trained / "teacher", "--seed", 1, "--out", tmp_path / "x.toy", "--energy", "1..9GeV"]
+        assert main([*map(str, tokens), "-n", "5000", "--batch", "256"]) == 0
+        assert len(seen) == 20
+        assert most <= 2, "the batch that is written and the one before"
+
+    def test_energies_do_not_depend_on_how_many_are_drawn_at_once(
+        self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = ("--energy", "1..100GeV", "-n", 1000)
+        expected = self.generate(trained, tmp_path / "a.toy", *wanted)
+        monkeypatch.setattr(generate, "_DRAWN_AT_ONCE", 77)
+        assert self.generate(trained, tmp_path / "b.toy", *wanted) == expected
+
     def test_exported_files_are_run_by_the_runtime(self, trained: Path, installed, tmp_path: Path) -> None:
         model = tmp_path / "student.onnx"
         model.write_bytes(b"")
@@ -61,9 +114,14 @@ class TestGenerate:
     @pytest.mark.parametrize(
         ("arguments", "text"),
         [
-            ([], "give either --energy or --like"),
-            (["--energy", "1GeV", "--like", "x", "-n", "1"], "give either --energy or --like"),
-            (["--energy", "1GeV"], "needs the number of events"),
+            ([], "how many events, and under which conditions?"),
+            (["--energy", "1GeV", "--like", "x", "-n", "1"], "--like gives the conditions already"),
+            (["--condition", "energy", "-n", "1"], "--condition: not a condition"),
+            (["--condition", "e=2..1", "-n", "1"], "--condition: not a rising range"),
+            (["--condition", "e=1", "--condition", "e=2", "-n", "1"], "given twice"),
+            (["--condition", "e=1", "-n", "1"], "every condition needs a range"),
+            (["-n", "1"], "every condition needs a range"),
+            (["--energy", "1GeV"], "-n: the number of events is missing"),
             (["--energy", "1GeV", "-n", "0"], "-n: not a number of events"),
             (["--energy", "50", "-n", "1"], "the energy has no unit"),
             (["--energy", "500GeV", "-n", "1"], "outside the trained range"),

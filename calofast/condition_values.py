@@ -1,0 +1,119 @@
+"""Values of conditions for which showers are generated: their matrix, and the range seen in training."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hepflows.errors import ConditionError
+from hepflows.philox import uniform_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from calofast.showers import Showers
+    from hepflows.generator import OutOfRange
+
+ENERGY = "incident_energy_gev"
+_STREAM = 0x45
+"""Philox stream of drawn conditions, apart from the stream of the noise."""
+
+
+def conditions_of(showers: Showers) -> dict[str, NDArray[np.floating[Any]]]:
+    """Everything that a generator may be conditioned on, by name, each of shape (N,)."""
+    return {ENERGY: showers.incident_energy_gev, **showers.conditions}
+
+
+def drawn_uniformly(
+    names: Sequence[str], ranges: Mapping[str, tuple[float, float]], n: int, *, seed: int, first_event: int = 0
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """Conditions of n showers by name, each uniform in its range; those of a shower follow from (seed, index).
+
+    Raises:
+        ConditionError: there is no range for a condition, or one for none.
+    """
+    if set(ranges) != set(names):
+        raise ConditionError(
+            "every condition needs a range to be drawn from",
+            expected=", ".join(names),
+            found=", ".join(ranges) or "none",
+            remedy="--energy 1..100GeV, --condition NAME=LOW..HIGH for others; or take them from a file with --like",
+        )
+    uniform = uniform_noise(seed, first_event, n, len(names), stream=_STREAM)
+    bounds = [ranges[name] for name in names]
+    return {
+        name: low + (high - low) * uniform[:, i]
+        for i, (name, (low, high)) in enumerate(zip(names, bounds, strict=True))
+    }
+
+
+def condition_matrix(
+    names: Sequence[str], given: Mapping[str, ArrayLike], *, n: int | None = None
+) -> NDArray[np.float32]:
+    """Conditions as (N, C) float32 in the order of `names`; `n` is compared with N.
+
+    Raises:
+        ConditionError: a condition is missing, unknown, ill-shaped or not finite.
+    """
+    if set(given) != set(names):
+        raise ConditionError(
+            "the conditions do not fit the generator",
+            expected=", ".join(names),
+            found=", ".join(given),
+            remedy="pass every condition that the generator was trained with, and no other",
+        )
+    columns = [np.asarray(given[name], dtype=np.float32) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if column.ndim != 1 or len(column) != len(columns[0]):
+            raise ConditionError(
+                "wrong shape",
+                where=name,
+                expected=f"({len(np.atleast_1d(columns[0]))},)",
+                found=column.shape,
+            )
+        if not np.isfinite(column).all():
+            raise ConditionError("not a finite number", where=f"{name}[{int(np.argmin(np.isfinite(column)))}]")
+    if n is not None and n != len(columns[0]):
+        raise ConditionError("wrong number of conditions", expected=f"n = {n}", found=len(columns[0]))
+    return np.stack(columns, axis=1)
+
+
+def check_range(
+    matrix: NDArray[np.float32], ranges: Mapping[str, tuple[float, float]], *, out_of_range: OutOfRange
+) -> None:
+    """Refuse conditions (N, C) outside the trained range, or warn of them.
+
+    Args:
+        matrix: shape (N, C).
+        ranges: lower and upper end of each column's range, by name, in the order of the columns.
+        out_of_range: `error` or `warn`; an energy that is not positive is always an error.
+
+    Raises:
+        ConditionError: a condition is outside.
+    """
+    for column, (name, (low, high)) in zip(matrix.T, ranges.items(), strict=True):
+        outside = (column < np.float32(low)) | (column > np.float32(high))
+        if not outside.any():
+            continue
+        first = int(np.argmax(outside))
+        error = ConditionError(
+            "a condition lies outside the trained range",
+            where=f"{name}[{first}]",
+            expected=f"{low:.6g} ... {high:.6g}",
+            found=f"{column[first]:.6g} ({int(outside.sum())} of {len(column)} events are outside)",
+            remedy="generate inside the range, train on a wider one, or extrapolate with --out-of-range warn "
+            "(in Python out_of_range='warn')",
+        )
+        nonsense = name == ENERGY and bool((column <= 0).any())
+        if out_of_range == "error" or nonsense:
+            raise error
+        # the same words for every batch, so that Python shows them once
+        warnings.warn(
+            f"{name} lies outside the trained range {error.expected}: these showers are extrapolated",
+            UserWarning,
+            stacklevel=4,
+        )

@@ -1,0 +1,86 @@
+"""Reader of Parquet files of jets with lists of constituents; see `jetgen.jagged` for the columns.
+
+It needs pyarrow, which the extra ``parquet`` brings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import awkward as ak
+import numpy as np
+
+from hepflows.errors import DataError, MissingDependencyError
+from hepflows.reading import reading, require_numbers
+from jetgen.jagged import jagged_file
+from jetgen.jet_file import METADATA, Metadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from jetgen.jet_file import JetFile
+
+
+def pyarrow_parquet() -> Any:
+    """The module pyarrow.parquet.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise MissingDependencyError(
+            "reading and writing Parquet needs pyarrow", remedy='pip install "hepflows[parquet]"'
+        ) from None
+    return parquet
+
+
+@contextlib.contextmanager
+def open_parquet(
+    path: Path, *, branches: Mapping[str, str] | None = None, units: Mapping[str, str] | None = None
+) -> Iterator[JetFile]:
+    """Open a Parquet file of jets; the arguments and errors are those of `jetgen.io_root.open_root`.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    parquet = pyarrow_parquet()
+    with contextlib.ExitStack() as stack:
+        with reading(path, "Parquet structure"):
+            file = stack.enter_context(parquet.ParquetFile(path))
+            text = (file.schema_arrow.metadata or {}).get(METADATA.encode())
+        metadata = None if text is None else Metadata.from_json(text.decode(errors="replace"), path=path)
+        yield jagged_file(_Table(file, path), "parquet", metadata=metadata, branches=branches, units=units)
+
+
+class _Table:
+    """A Parquet file as a `jetgen.jagged.Source`."""
+
+    def __init__(self, file: Any, path: Path) -> None:
+        self.file, self.path, self.label = file, path, f"{path}: columns"
+        self.names = tuple(map(str, file.schema_arrow.names))
+        rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        self.starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
+        self.n = int(self.starts[-1])
+        if self.n == 0:
+            raise DataError("the file holds no jets", where=path, remedy="check how it was made")
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """A column of numbers, shape (n,)."""
+        with reading(self.path, name):
+            values = self.file.read([name])[name].to_numpy()
+        return require_numbers(np.asarray(values), where=f"{self.path}: {name}")
+
+    def lists(self, names: tuple[str, ...], start: int, stop: int) -> Mapping[str, ak.Array]:
+        """Columns of lists for a range of entries; whole row groups are read."""
+        first = int(np.searchsorted(self.starts, start, side="right")) - 1
+        last = int(np.searchsorted(self.starts, stop, side="left"))
+        offset = int(self.starts[first])
+        with reading(self.path, f"entries {start} to {stop}"):
+            table = ak.from_arrow(self.file.read_row_groups(list(range(first, last)), columns=list(names)))
+        return {name: table[name][start - offset : stop - offset] for name in names}

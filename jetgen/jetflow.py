@@ -1,0 +1,207 @@
+"""JetFlow: constituents of jets from noise, given nothing, the mass, or mass and multiplicity.
+
+Käch et al., arXiv:2211.13630 (normalizing flows on point clouds with conditions), with preprocessing given the
+conditions, a mass constraint that is exact by construction and, as an alternative, an equivariant continuous flow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from hepflows.affine import AffineCoupling
+from hepflows.coupling import SplineCoupling
+from hepflows.errors import ConfigError
+from hepflows.flow import ConditionalFlow
+from hepflows.flow_matching import ContinuousFlow
+from hepflows.permutations import Permutation, shuffle
+from jetgen.equivariant import EquivariantVelocity, slots_filled
+from jetgen.mass_constraint import constrain_mass
+from jetgen.multiplicity import ConditionTables
+from jetgen.portable import sorted_by_pt
+from jetgen.preprocessing import ConditionInputs, Constituents, ConstituentTransform
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from jetgen.config import CouplingConfig, JetFlowConfig
+
+
+class JetFlowModel(nn.Module):
+    """Condition tables, preprocessing and network.
+
+    Args:
+        n_slots: number of slots P.
+        config: complete configuration.
+    """
+
+    def __init__(self, n_slots: int, config: JetFlowConfig) -> None:
+        super().__init__()
+        self.n_slots, self.condition_names, self.constraint = n_slots, config.conditions, config.constraint
+        self.scale_jitter = config.scale_jitter if self.constraint == "exact" else 0.0
+        self.mirrors = config.data.mirrors
+        c = len(self.condition_names)
+        equivariant = config.architecture == "equivariant"
+        self.tables = ConditionTables(n_slots)
+        self.conditions = ConditionInputs(self.condition_names, n_slots)
+        self.constituents = ConstituentTransform(
+            n_slots, c, shared=equivariant, multiplicity_known="multiplicity" in self.condition_names
+        )
+        self.network: ConditionalFlow | ContinuousFlow
+        if equivariant:
+            e = config.equivariant
+            field = EquivariantVelocity(
+                n_slots, c, width=e.width, blocks=e.blocks, heads=e.heads, expansion=e.expansion
+            )
+            self.network = ContinuousFlow(field, steps=e.steps, average=e.average)
+        else:
+            self.network = _coupling_flow(3 * n_slots, c, config.coupling, seed=config.seed)
+
+    @property
+    def noise_dim(self) -> int:
+        """Normal numbers that a jet takes."""
+        return 3 * self.n_slots
+
+    @property
+    def n_conditions(self) -> int:
+        """Number C of conditions."""
+        return len(self.condition_names)
+
+    def keep_trained(self) -> None:
+        """Drop what only training needs, and sample with the averaged weights if there are any."""
+        if isinstance(self.network, ContinuousFlow):
+            self.network.keep_average()
+
+    @torch.no_grad()
+    def fit_preprocessing(self, jets: Constituents, mass: Tensor, valid: Tensor) -> None:
+        """Learn tables and preprocessing from the training jets.
+
+        Args:
+            jets: training jets, ordered by pT.
+            mass: their masses, shape (N,).
+            valid: shape (2, C), lower and upper end of the valid range of each condition.
+        """
+        multiplicity = jets.mask.sum(1)
+        self.tables.fit(mass.cpu().numpy(), multiplicity.cpu().numpy())
+        conditions = torch.stack([mass, multiplicity.to(mass.dtype)], dim=1)[:, : self.n_conditions]
+        conditions = conditions.to(jets.eta.dtype)
+        self.conditions.fit(conditions, valid)
+        self.constituents.fit(jets, self.conditions(conditions))
+
+    def prepare(self, jets: Constituents, conditions: Tensor, *, augment: bool) -> tuple[Tensor, Tensor]:
+        """Features (N, 3 P) and context (N, C) for the network.
+
+        With `augment` the jets are mirrored at random. The scale of the angles is jittered in either case where the
+        mass is constrained exactly: then the network learns jets up to their scale.
+        """
+        eta, phi = jets.eta, jets.phi
+        if augment:
+            if "eta" in self.mirrors:
+                eta = eta * _random_signs(eta)
+            if "phi" in self.mirrors:
+                phi = phi * _random_signs(phi)
+        if self.scale_jitter:
+            scale = (self.scale_jitter * torch.randn_like(eta[:, :1])).exp()
+            eta, phi = eta * scale, phi * scale
+        context = self.conditions(conditions)
+        y, _ = self.constituents(Constituents(eta, phi, jets.pt, jets.mask), context)
+        return y.flatten(1), context
+
+    def loss(self, features: Tensor, context: Tensor) -> Tensor:
+        """What training minimises but for the mass loss: scalar."""
+        if isinstance(self.network, ContinuousFlow):
+            weight = slots_filled(context, self.n_slots, features.dtype).repeat_interleave(3, dim=1)
+            return self.network.loss(features, context, weight)
+        likelihood: Tensor = self.network.log_prob(features, context)
+        return -likelihood.mean()
+
+    def log_prob(self, jets: Constituents, conditions: Tensor) -> Tensor:
+        """Log density of the constituents (eta, phi, pT of the filled slots), ordered by pT, shape (N,).
+
+        Empty slots count as noise of their own density, drawn anew at each call. With the exact constraint this is
+        the density of the jets whose scale is jittered.
+
+        Raises:
+            ConfigError: the network is a continuous flow.
+        """
+        if isinstance(self.network, ContinuousFlow):
+            raise ConfigError("a continuous flow has no density here", remedy="use a coupling flow, preset exact say")
+        context = self.conditions(conditions)
+        y, log_det = self.constituents(jets, context)
+        density: Tensor = self.network.log_prob(y.flatten(1), context)
+        result: Tensor = density + log_det - self._noise_log_prob(y, jets.mask)
+        return result
+
+    def sample(self, noise: Tensor, conditions: Tensor, *, rows: slice | None = None) -> Constituents:
+        """Jets from noise (N, 3 P) and physical conditions (N, C), in falling order of pT.
+
+        `rows` are the jets that are wanted, others may be anything; see `ConditionalFlow.sample`.
+        """
+        context = self.conditions(conditions)
+        if isinstance(self.network, ContinuousFlow):
+            y = self.network.sample(noise, context)
+        else:
+            y = self.network.sample(noise, context, rows=rows)
+        y = y.reshape(-1, self.n_slots, 3)
+        multiplicity = conditions[:, 1:2] if "multiplicity" in self.condition_names else None
+        jets = self.constituents.inverse(y, context, multiplicity)
+        eta, phi, pt, mask = sorted_by_pt(jets.eta, jets.phi, jets.pt, jets.mask)
+        if self.constraint == "exact":
+            eta, phi, _ = constrain_mass(eta, phi, pt, mask, conditions[:, 0])
+        return Constituents(eta, phi, pt, mask)
+
+    def _noise_log_prob(self, y: Tensor, mask: Tensor) -> Tensor:
+        from jetgen.preprocessing import EMPTY_MEAN, EMPTY_WIDTH
+
+        mean, width = y.new_zeros(3), y.new_ones(3)
+        if not self.constituents.multiplicity_known:
+            mean[2], width[2] = EMPTY_MEAN, EMPTY_WIDTH
+        each = -0.5 * ((y - mean) / width) ** 2 - width.log() - 0.5 * math.log(2 * math.pi)
+        return torch.where(mask, torch.zeros_like(each[:, :, 0]), each.sum(2)).sum(1)
+
+
+class SamplingModule(nn.Module):
+    """What a host embeds: forward(cond (N, C), noise (N, 3 P)) -> (N, 4 P): eta, phi, pT and mask of each slot.
+
+    Conditions outside the valid range are clamped, since a graph cannot refuse them, and the multiplicity is
+    rounded. A mass out of reach gives the jet described in `constrain_mass`.
+    """
+
+    def __init__(self, model: JetFlowModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
+        """Slots of P constituents, blocks of P columns each: eta_rel, phi_rel, pt_rel, mask (0 or 1)."""
+        jets = self.model.sample(noise, self.model.conditions.clamp(cond))
+        return torch.cat([jets.eta, jets.phi, jets.pt, jets.mask.to(jets.pt.dtype)], dim=1)
+
+
+def _coupling_flow(features: int, context_features: int, config: CouplingConfig, *, seed: int) -> ConditionalFlow:
+    """Couplings with the features shuffled anew between them."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    shared = {"width": config.width, "blocks": config.depth, "dropout": config.dropout}
+    transforms: list[nn.Module] = []
+    for block in range(config.blocks):
+        if block:
+            transforms.append(Permutation(_half_swap(features, block, generator)))
+        if config.transform == "affine":
+            transforms.append(AffineCoupling(features, context_features, **shared))  # type: ignore[arg-type]
+        else:
+            transforms.append(SplineCoupling(features, context_features, config.spline(), **shared))  # type: ignore[arg-type]
+    return ConditionalFlow(transforms)
+
+
+def _half_swap(features: int, block: int, generator: torch.Generator) -> Tensor:
+    """Odd blocks exchange the halves, even ones shuffle all features: each pair of blocks moves every feature."""
+    if block % 2:
+        return torch.arange(features).roll(-(features // 2))
+    return shuffle(features, generator)
+
+
+def _random_signs(like: Tensor) -> Tensor:
+    """One sign a jet, shape (N, 1)."""
+    return torch.randint(0, 2, (len(like), 1), device=like.device).to(like.dtype) * 2 - 1

@@ -1,0 +1,250 @@
+"""A jet mass that is exact by construction: one common scale of the angular offsets solves for it.
+
+The mass of massless constituents depends on the differences of their angles alone,
+
+    m^2 = sum_ij pT_i pT_j (cosh(eta_i - eta_j) - cos(phi_i - phi_j)),
+
+and every term grows with a common scale s of the angles as long as s (phi_max - phi_min) <= pi. So a jet is a shape
+and a mass, and for each mass in reach there is exactly one s. Beyond s = pi / (phi_max - phi_min) the scale of phi
+stays and that of eta alone grows on, which keeps the mass monotone without an upper end.
+
+Numerics. E^2 - p^2 loses five digits in float32, sums over pairs cost O(P^2). With angles measured from the
+pT-weighted centre of the jet, w_i = pT_i / sum pT and
+
+    A = sum w (cosh eta - 1),   U = sum w (exp(eta) - 1),   V = sum w (exp(-eta) - 1),
+    C = sum w (1 - cos phi),    T = sum w sin phi,
+    m^2 / (sum pT)^2 = 2 A + U V + C (2 - C) - T^2
+
+holds exactly (2 A is U + V, summed without their terms of first order, which cancel) and costs O(P). A, U, V and C
+are not negative there (U and V by Jensen's inequality) and T is of third order in the angles: little is lost.
+
+The equation is solved for log s, in which log m is nearly linear: Newton steps, held inside a bracket by bisection,
+in a fixed number, so that the layer is part of exported graphs. A last Newton step carries the gradient (implicit
+functions).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from hepflows.errors import ConditionError
+from jetgen.portable import sinh
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STEPS = 18
+"""Newton steps; tests/jetgen/test_mass_constraint.py shows that 16 do for 1e-10."""
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+"""Largest |m - m_condition| / m_condition, recomputed in float64 from a result of each type."""
+
+_LARGEST_ANGLE = 40.0  # of eta after scaling: cosh(40)^2 is finite in float32
+_LARGEST_OFFSET = 64.0  # of a jet's centre, in its own radii: farther out float32 angles cannot hold the mass
+_LEAST_SLOPE = 1e-3  # of log m^2 in log s; 2 for a narrow jet, 0 where back-to-back particles cannot gain mass
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Angles from the centre of each jet, and what bounds its scale; all derived from a jet alone.
+
+    Attributes:
+        weight: pT_i / sum pT, shape (N, P), 0 in empty slots.
+        d_eta: eta_i minus the pT-weighted mean, shape (N, P), 0 in empty slots.
+        d_phi: likewise.
+        centre_eta: the mean, shape (N, 1).
+        centre_phi: likewise.
+        sum_pt: shape (N, 1).
+        phi_limit: scale at which the widest pair is back to back in phi, shape (N, 1).
+    """
+
+    weight: Tensor
+    d_eta: Tensor
+    d_phi: Tensor
+    centre_eta: Tensor
+    centre_phi: Tensor
+    sum_pt: Tensor
+    phi_limit: Tensor
+
+
+def constrain_mass(
+    eta: Tensor, phi: Tensor, pt: Tensor, mask: Tensor, mass: Tensor, *, steps: int = STEPS
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scale the angles of each jet so that its mass is the given one.
+
+    pT, their order and their sum stay. A centre that lies more than 64 jet radii (m / sum pT) away from the jet axis
+    is brought back to that distance, which no jet of a sample needs: farther out, the rounding of the angles
+    alone would spoil the mass.
+
+    Where the mass cannot be reached nothing is raised, since a graph cannot: a jet of one constituent, or with all
+    of them at one point, is returned as it is; a jet whose constituents differ in phi alone gets the largest mass
+    that it can have. `require_reached` tells. Mass 0 makes all constituents collinear.
+
+    Args:
+        eta: offsets from the jet axis, shape (N, P).
+        phi: likewise, radians, not wrapped; the result lies within [-pi, pi].
+        pt: shape (N, P), not negative.
+        mask: shape (N, P), true for constituents; empty slots may hold anything finite.
+        mass: wanted mass in units of pt, shape (N,), not negative.
+        steps: Newton steps.
+
+    Returns:
+        eta (N, P), phi (N, P), zero in empty slots, and the scale s of shape (N,).
+    """
+    shape = shape_of(eta, phi, pt, mask)
+    target = mass.unsqueeze(1) / shape.sum_pt
+    scale, degenerate = _solve(shape, target, steps)
+    scale = torch.where(degenerate, torch.ones_like(scale), scale)
+    scale = torch.where(target > 0, scale, torch.zeros_like(scale))
+    scale_phi = torch.minimum(scale, shape.phi_limit)
+    radius = torch.where(degenerate, torch.full_like(target, torch.inf), target)
+    empty = torch.zeros_like(eta)
+    limit = _LARGEST_OFFSET * radius
+    new_eta = scale * shape.d_eta + _limited(scale * shape.centre_eta, limit)
+    d_phi = scale_phi * shape.d_phi
+    centre_phi = _limited(scale_phi * shape.centre_phi, limit)
+    # a jet far from the axis must not go round it: all of it has room within [-pi, pi], being less than pi wide
+    turn = math.pi * (1 - 1e-6)
+    centre_phi = torch.maximum(centre_phi, -turn - d_phi.amin(1, keepdim=True))
+    new_phi = d_phi + torch.minimum(centre_phi, turn - d_phi.amax(1, keepdim=True))
+    return torch.where(mask, new_eta, empty), torch.where(mask, new_phi, empty), scale.squeeze(1)
+
+
+def require_reached(found: Tensor, wanted: Tensor, multiplicity: Tensor, *, first_event: int = 0) -> None:
+    """Refuse jets whose mass is not the wanted one.
+
+    Args:
+        found: masses of the jets, in float64, shape (N,).
+        wanted: conditions, shape (N,).
+        multiplicity: constituents, shape (N,).
+        first_event: index of the first jet, for the message.
+
+    Raises:
+        ConditionError: naming the first jet whose constituents cannot have the mass.
+    """
+    missed = ~((found - wanted).abs() <= TOLERANCE[torch.float32] * wanted)
+    if bool(missed.any()):
+        jet = int(missed.int().argmax())
+        n = int(multiplicity[jet])
+        raise ConditionError(
+            "this jet cannot have the mass of its condition",
+            where=f"mass_rel[{first_event + jet}]",
+            expected="mass 0 of a single constituent" if n < 2 else f"at most {float(found[jet]):.6g} for its shape",
+            found=f"{float(wanted[jet]):.6g} with multiplicity {n} ({int(missed.sum())} of {len(found)} jets)",
+            remedy="take masses and multiplicities that occur together in the data",
+        )
+
+
+def shape_of(eta: Tensor, phi: Tensor, pt: Tensor, mask: Tensor) -> Shape:
+    """Separate a jet's angles (N, P) into its centre and the offsets from it."""
+    zero = torch.zeros_like(pt)
+    pt = torch.where(mask, pt, zero)
+    sum_pt = pt.sum(1, keepdim=True).clamp_min(torch.finfo(pt.dtype).tiny * 1e6)
+    weight = pt / sum_pt
+    d_eta, centre_eta = _centred(torch.where(mask, eta, zero), weight, mask)
+    d_phi, centre_phi = _centred(torch.where(mask, phi, zero), weight, mask)
+    width = d_phi.amax(1, keepdim=True) - d_phi.amin(1, keepdim=True)
+    # an ulp below pi, so that rounding does not carry a pair beyond it
+    limit = (math.pi * (1 - 1e-6)) / width.clamp_min(1e-30)
+    return Shape(weight, d_eta, d_phi, centre_eta, centre_phi, sum_pt, limit)
+
+
+def _centred(angle: Tensor, weight: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Offsets from the weighted mean, and the mean; two passes, for jets that are narrow and far out."""
+    zero = torch.zeros_like(angle)
+    first = (weight * angle).sum(1, keepdim=True)
+    offset = torch.where(mask, angle - first, zero)
+    second = (weight * offset).sum(1, keepdim=True)
+    return torch.where(mask, offset - second, zero), first + second
+
+
+def _limited(centre: Tensor, limit: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(centre, -limit), limit)
+
+
+def _solve(shape: Shape, target: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """The scale s (N, 1) with mass `target` (N, 1) in units of sum pT, and which jets have no angles to scale."""
+    lower, upper, start, degenerate = _bracket(shape, target)
+    with torch.no_grad():
+        log_s, fixed, low, high = start, _detached(shape), lower, upper
+        goal = target.detach()
+        for _ in range(steps):
+            excess, slope = _excess(fixed, log_s, goal)
+            short = excess < 0
+            low = torch.where(short, log_s, low)
+            high = torch.where(short, high, log_s)
+            newton = log_s - excess / slope
+            # the ends count as inside: near the solution rounding puts it there
+            inside = (newton >= low) & (newton <= high)
+            log_s = torch.where(inside, newton, 0.5 * (low + high))
+    excess, slope = _excess(shape, log_s, target)
+    last = log_s - excess / slope.detach()
+    return torch.minimum(torch.maximum(last, lower), upper).exp(), degenerate
+
+
+@torch.no_grad()
+def _bracket(shape: Shape, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Lower end, upper end and first guess of log s, each (N, 1), and which jets are points.
+
+    With q the sum over pairs of w w (d_eta^2 + d_phi^2) / 2 and q_eta its part from eta: 1 - cos x >= 2 x^2 / pi^2 up
+    to pi and cosh x - 1 >= x^2 / 2 give the upper end, 1 - cos x <= x^2 / 2 and, for x <= X,
+    cosh x - 1 <= (x / X)^2 (cosh X - 1) the lower one. (The double sum is a single one, since the
+    weighted offsets from the centre add up to zero.)
+    """
+    tiny = torch.finfo(target.dtype).tiny * 1e6
+    goal = target.clamp_min(1e-15)
+    q_eta = (shape.weight * shape.d_eta * shape.d_eta).sum(1, keepdim=True)
+    q_phi = (shape.weight * shape.d_phi * shape.d_phi).sum(1, keepdim=True)
+    q = q_eta + q_phi
+    degenerate = q <= tiny
+    narrow = goal / q.clamp_min(tiny).sqrt()
+    in_eta_alone = torch.maximum(shape.phi_limit, goal / q_eta.clamp_min(tiny).sqrt())
+    in_eta_alone = torch.where(q_eta > tiny, in_eta_alone, shape.phi_limit)
+    upper = torch.where(0.5 * math.pi * narrow <= shape.phi_limit, 0.5 * math.pi * narrow, in_eta_alone)
+    widest = shape.d_eta.abs().amax(1, keepdim=True).clamp_min(1e-30)
+    upper = torch.minimum(upper, _LARGEST_ANGLE / widest).clamp_max(1e30)
+    half_width = 0.5 * upper * (shape.d_eta.amax(1, keepdim=True) - shape.d_eta.amin(1, keepdim=True))
+    half_width = half_width.clamp(1e-3, _LARGEST_ANGLE)
+    growth = (sinh(half_width) / half_width).log()
+    # a little wider than the proof, for rounding
+    high = upper.log() + 1e-5
+    low = torch.minimum(narrow.log() - growth - 1e-5, high - 1e-4)
+    start = torch.minimum(torch.maximum(narrow.log(), low), high)
+    return low, high, start, degenerate
+
+
+def _excess(shape: Shape, log_s: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log of (mass / target)^2 at the scale exp(log_s), and its derivative in log_s; each (N, 1)."""
+    scale = log_s.exp()
+    squared, slope = _mass_squared(shape, scale, torch.minimum(scale, shape.phi_limit))
+    squared = squared.clamp_min(1e-36)
+    return squared.log() - 2 * target.clamp_min(1e-15).log(), (slope / squared).clamp_min(_LEAST_SLOPE)
+
+
+def _mass_squared(shape: Shape, scale: Tensor, scale_phi: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared mass over (sum pT)^2 and its derivative in log s, each (N, 1); phi does not move beyond its limit."""
+    eta, phi, w = scale * shape.d_eta, scale_phi * shape.d_phi, shape.weight
+    half, rise, fall = sinh(0.5 * eta), (0.5 * eta).exp(), (-0.5 * eta).exp()
+    a, u, v = _sum(2 * w * half * half), _sum(2 * w * half * rise), -_sum(2 * w * half * fall)
+    sine, sin = (0.5 * phi).sin(), phi.sin()
+    c, t = _sum(2 * w * sine * sine), _sum(w * sin)
+    squared = 2 * a + u * v + c * (2 - c) - t * t
+    weighted = w * eta
+    a_slope = _sum(weighted * half * (rise + fall))
+    u_slope, v_slope = _sum(weighted * rise * rise), -_sum(weighted * fall * fall)
+    c_slope, t_slope = _sum(w * phi * sin), _sum(w * phi * (1 - 2 * sine * sine))
+    moves = (scale <= shape.phi_limit).to(w.dtype)
+    slope = 2 * a_slope + u_slope * v + u * v_slope + moves * 2 * (c_slope * (1 - c) - t * t_slope)
+    return squared, slope
+
+
+def _sum(values: Tensor) -> Tensor:
+    return values.sum(1, keepdim=True)
+
+
+def _detached(shape: Shape) -> Shape:
+    return Shape(**{name: value.detach() for name, value in vars(shape).items()})

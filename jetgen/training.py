@@ -1,0 +1,227 @@
+"""Training of JetFlow: likelihood (with or without the mass loss), or flow matching."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hepflows.config import build, did_you_mean
+from hepflows.errors import ConfigError, DataError
+from hepflows.flow_matching import ContinuousFlow
+from hepflows.train.loop import fit as run_training
+from hepflows.train.progress import Reporter, SilentReporter
+from jetgen.config import JetFlowConfig
+from jetgen.dataset import JetTensors, make_tensors
+from jetgen.generator import JetGenerator
+from jetgen.generator_document import make_document
+from jetgen.jetflow import JetFlowModel
+from jetgen.kinematics import mass_rel
+from jetgen.presets import PRESETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from jetgen.jets import Jets
+    from jetgen.presets import MassConstraint
+
+_CHUNK = 1000  # validation jets evaluated at once
+
+
+class JetFlow:
+    """An untrained generator.
+
+    Example:
+        >>> JetFlow("ccnf_m").config.conditions
+        ('mass',)
+        >>> JetFlow(condition=("mass", "multiplicity"), mass_constraint="exact").config.preset
+        'exact'
+
+    Args:
+        preset: see `jetgen.presets`; without it, the one that `condition` and `mass_constraint` describe.
+        condition: `()`, `("mass",)` or `("mass", "multiplicity")`; by default the preset's.
+        mass_constraint: `none`, `loss` or `exact`; by default the preset's.
+        config: a complete configuration instead of all other arguments.
+        **settings: further entries of `JetFlowConfig`, tables as dictionaries.
+
+    Raises:
+        ConfigError: a name or value is not known, or two contradict each other.
+    """
+
+    config: JetFlowConfig
+
+    def __init__(
+        self,
+        preset: str | None = None,
+        *,
+        condition: Sequence[str] | None = None,
+        mass_constraint: MassConstraint | None = None,
+        config: JetFlowConfig | None = None,
+        **settings: Any,
+    ) -> None:
+        entries = {"task": "jetgen", "preset": preset, "mass_constraint": mass_constraint, **settings}
+        if condition is not None:
+            entries["condition"] = list(condition)
+        entries = {name: value for name, value in entries.items() if value is not None}
+        if config is not None:
+            if len(entries) > 1:
+                raise ConfigError("give either config or single settings", found=", ".join(entries))
+            self.config = config
+            return
+        if preset is None:
+            entries["preset"] = _fitting_preset(condition, mass_constraint)
+        elif preset not in PRESETS:
+            raise ConfigError(
+                f"unknown preset{did_you_mean(preset, PRESETS)}",
+                where="preset",
+                expected=", ".join(PRESETS),
+                found=preset,
+            )
+        self.config = build(JetFlowConfig, entries, where="JetFlow")
+
+
+def _fitting_preset(condition: Sequence[str] | None, mass_constraint: MassConstraint | None) -> str:
+    """Name of the coupling flow with these conditions and this constraint, else of the nearest one."""
+    wanted = None if condition is None else tuple(condition)
+    for name, preset in PRESETS.items():
+        fits = wanted in (None, preset.condition) and mass_constraint in (None, preset.mass_constraint)
+        if fits and (wanted is not None or mass_constraint is not None):
+            return name
+    return "exact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where and how a training runs.
+
+    Attributes:
+        directory: for the checkpoint and the log; None keeps nothing.
+        resume: continue from the checkpoint there.
+        device: torch device.
+        reporter: where progress goes.
+        provenance: what is written into the artefact about the data.
+    """
+
+    directory: Path | None = None
+    resume: bool = False
+    device: str = "cpu"
+    reporter: Reporter = field(default_factory=SilentReporter)
+    provenance: Mapping[str, Any] | None = None
+
+
+class JetObjective(torch.nn.Module):
+    """Loss of a JetFlow on its data; a module, so that its step count is part of the checkpoint.
+
+    Args:
+        model: what is trained.
+        data: training and validation jets.
+        config: settings of the mass loss and of the training.
+    """
+
+    step: Tensor
+
+    def __init__(self, model: JetFlowModel, data: JetTensors, config: JetFlowConfig) -> None:
+        super().__init__()
+        self.model = model
+        self._data, self._config = data, config
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        per_epoch = -(-len(data.train) // config.training.batch_size)
+        self._first_mass_step = round(config.mass_loss.start * config.training.epochs * per_epoch)
+        self._mass_variance = float(data.mass[data.train].var().clamp_min(1e-8))
+
+    def training_loss(self, index: Tensor) -> Tensor:
+        """Loss of a batch of training jets; counts the step."""
+        if isinstance(self.model.network, ContinuousFlow):
+            self.model.network.update_average()
+        jets, conditions = self._data.training_batch(index)
+        loss = self.model.loss(*self.model.prepare(jets, conditions, augment=True))
+        if self.model.constraint == "loss" and int(self.step) >= self._first_mass_step:
+            loss = loss + self._config.mass_loss.weight * self.mass_loss(conditions)
+        self.step += 1
+        return loss
+
+    def mass_loss(self, conditions: Tensor) -> Tensor:
+        """Mean of |m(f(z | m)) - m|^2 over the variance of the mass; through the sampling direction of the flow."""
+        noise = torch.randn(len(conditions), self.model.noise_dim, device=conditions.device)
+        jets = self.model.sample(noise, conditions)
+        miss = mass_rel(jets.eta, jets.phi, jets.pt) - conditions[:, 0]
+        # a single jet far out would drown the batch
+        return ((miss * miss) / self._mass_variance).clamp_max(25.0).mean()
+
+    def validation_loss(self) -> float:
+        """Loss of the held-out jets without the mass loss, which has no noise to hold fixed."""
+        total, n = 0.0, len(self._data.validation)
+        for rows in self._data.validation.split(_CHUNK):
+            jets, conditions = self._data.batch(rows)
+            features, context = self.model.prepare(jets, conditions, augment=False)
+            total += float(self.model.loss(features, context)) * len(rows)
+        return total / n
+
+
+def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
+    """Train a generator.
+
+    Args:
+        flow: what to train.
+        jets: training and validation jets; the configuration says how many are held out.
+        run: checkpoint, device, progress.
+
+    Raises:
+        DataError: too few jets.
+        Interrupted: the training was stopped; it can be resumed if `run` has a directory.
+    """
+    run = run or Run()
+    config = flow.config
+    data = make_tensors(jets, config, run.device)
+    with _seeded(config.seed):
+        model = JetFlowModel(jets.n_slots, config).to(run.device)
+        constituents, _ = data.batch(data.train)
+        if config.architecture == "equivariant" and float(constituents.mask.float().sum(1).max()) < 2:
+            raise DataError("jets of single constituents have nothing to learn")
+        model.fit_preprocessing(constituents, data.mass[data.train], data.valid)
+    objective = JetObjective(model, data, config)
+    result = run_training(
+        objective,
+        objective,
+        len(data.train),
+        config.training,
+        seed=config.seed,
+        title=f"JetFlow {config.preset}",
+        directory=run.directory,
+        resume=run.resume,
+        reporter=run.reporter,
+        identity=_identity(jets, config),
+    )
+    model.keep_trained()
+    training = {
+        "best_epoch": result.best_epoch,
+        "best_loss": result.best_loss,
+        "history": result.history,
+        "n_train": len(data.train),
+    }
+    model = model.to("cpu").eval()
+    provenance = {"kind": jets.kind, "n_jets": len(jets), **jets.provenance, **(run.provenance or {})}
+    document = make_document(model, config, provenance=provenance, training=training)
+    return JetGenerator(model, config, document)
+
+
+def _identity(jets: Jets, config: JetFlowConfig) -> str:
+    """Hash of what a training builds on: the jets and the settings."""
+    digest = hashlib.sha256(config.model_dump_json(exclude={"training"}).encode())
+    for array in (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from a seed, and leave torch's generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

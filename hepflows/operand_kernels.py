@@ -54,7 +54,7 @@ def masked_weight(weight: Any, mask: Any, panels: Any, out: Any) -> None:
 
 @kernel
 def weight_pairs(weight: Any, across: bool, out: Any) -> None:
-    """Shape (rows, columns) to pairs along the rows, shape (ceil(rows / 2), columns), or along the columns (`across`)."""
+    """Shape (rows, columns) to pairs along the rows, (ceil(rows / 2), columns), or along the columns (`across`)."""
     rows, columns = weight.shape
     if across:
         by_column(weight.reshape(-1), rows, columns, out.reshape(-1))

@@ -233,7 +233,8 @@ def output_backward(  # noqa: C901 - one loop nest: calls inside of it would cos
                 events_of_rows = by_column(raw, rows, TILE, row_operands)
                 for group in range(length // strip):
                     at, events = (tile * groups + group) * inner_events * strip, present * strip // per
-                    add_strip(events_of_rows, 0, inner_events, 1, rows, events, source, at, found, group * strip, length)
+                    place = group * strip
+                    add_strip(events_of_rows, 0, inner_events, 1, rows, events, source, at, found, place, length)
             if grad_units.size:
                 for s in range(present):
                     pack_rows(raw, s * strip, TILE, rows, strip, strip_operands, 0)

@@ -56,11 +56,11 @@ def pack_rows(source: Any, at: int, row: int, rows: int, columns: int, out: Any,
     """
 
 
-def by_row(source: Any, rows: int, columns: int, out: Any) -> Any:  # type: ignore[empty-body]
+def by_row(source: Any, rows: int, columns: int, out: Any) -> Any:
     """Operands whose inner index is the row, of a matrix without gaps: `source` itself, or pairs written to `out`."""
 
 
-def by_column(source: Any, rows: int, columns: int, out: Any) -> Any:  # type: ignore[empty-body]
+def by_column(source: Any, rows: int, columns: int, out: Any) -> Any:
     """Operands whose inner index is the column, likewise."""
 
 

@@ -194,7 +194,8 @@ def forward_pass(
         kernel(*given, forms.inverse, y, logs[first:last], kept_splines)
 
     in_parts(output, len(panels))
-    log_det = torch.from_numpy(logs.sum(0)[: run.events].astype(run.real))
+    # what stands behind the last event is arbitrary
+    log_det = torch.from_numpy(logs[:, : run.events].sum(0).astype(run.real))
     return run.from_rows(y), log_det, [torch.from_numpy(array) for array in (rows, kept_splines, *values)]
 
 

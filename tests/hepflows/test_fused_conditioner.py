@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepflows import coupling, fused_conditioner, incremental
+from hepflows import coupling, fused_conditioner, fused_passes, incremental
 from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from hepflows.coupling import SplineCoupling
 from hepflows.precision import current_precision, matmul_precision
@@ -187,3 +188,26 @@ def test_a_frozen_network_still_gives_the_gradient_to_data() -> None:
         _unfused(patch)
         (expected,) = torch.autograd.grad(block(x, context)[1].sum(), x)
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+class _Dirty:
+    """A workspace whose memory holds anything but numbers."""
+
+    @staticmethod
+    def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+        array = np.empty(shape, dtype)
+        array.view(np.uint8).fill(0xFF)  # NaN as a float
+        return array
+
+
+@pytest.mark.parametrize("count", [33, 64, 130, 200])
+def test_nothing_is_read_that_was_not_written(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused_passes, "workspace", _Dirty)
+    _compare(
+        _maf(7, 2, [30, 50]).double(),
+        torch.randn(count, 7).double(),
+        torch.randn(count, 2).double(),
+        inverse=False,
+        tolerance=1e-9,
+    )
+    _compare(_coupling(7, 0, 30, 2).double(), torch.randn(count, 7).double(), None, inverse=True, tolerance=1e-9)

@@ -27,6 +27,7 @@ class AffineCoupling(nn.Module):
         width: units of the conditioner's layers.
         blocks: residual blocks of the conditioner.
         dropout: dropout inside the residual blocks.
+        batch_norm: batch normalisation there.
         bound: |s| stays below it (a hyperbolic tangent), so that no block can run away.
     """
 
@@ -38,6 +39,7 @@ class AffineCoupling(nn.Module):
         width: int,
         blocks: int = 2,
         dropout: float = 0.0,
+        batch_norm: bool = False,
         bound: float = 3.0,
     ) -> None:
         super().__init__()
@@ -46,7 +48,9 @@ class AffineCoupling(nn.Module):
         self.kept, self.bound = features // 2, bound
         self.moved = features - self.kept
         inputs = self.kept + context_features
-        self.conditioner = ResidualMLP(inputs, 2 * self.moved, width=width, blocks=blocks, dropout=dropout)
+        self.conditioner = ResidualMLP(
+            inputs, 2 * self.moved, width=width, blocks=blocks, dropout=dropout, batch_norm=batch_norm
+        )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: (N, D) to (N, D) and log |dz/dx| of shape (N,)."""

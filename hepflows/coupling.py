@@ -31,6 +31,7 @@ class SplineCoupling(nn.Module):
         width: units of the conditioner's layers.
         blocks: residual blocks of the conditioner.
         dropout: dropout inside the residual blocks.
+        batch_norm: batch normalisation there, at the price of the fused kernels.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class SplineCoupling(nn.Module):
         width: int,
         blocks: int = 2,
         dropout: float = 0.0,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if features < 2:
@@ -54,6 +56,7 @@ class SplineCoupling(nn.Module):
             width=width,
             blocks=blocks,
             dropout=dropout,
+            batch_norm=batch_norm,
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -67,7 +70,8 @@ class SplineCoupling(nn.Module):
     def is_separable(self, v: Tensor, context: Tensor | None) -> bool:
         """Whether each sample is evaluated as if it were alone, by the CPU kernels."""
         given = [v] if context is None else [v, context]
-        return not (self.training and self.dropout) and is_inference(self.conditioner, *given)
+        known = not self.conditioner.batch_norm and not (self.training and self.dropout)
+        return known and is_inference(self.conditioner, *given)
 
     def _transform(self, v: Tensor, context: Tensor | None, *, inverse: bool) -> tuple[Tensor, Tensor]:
         if self.is_separable(v, context):
@@ -77,7 +81,7 @@ class SplineCoupling(nn.Module):
         given = [v] if context is None else [v, context]
         kept, moved = v[:, : self.kept], v[:, self.kept :]
         known = kept if context is None else torch.cat([kept, context], dim=-1)
-        if can_fuse(self.conditioner, *given):
+        if not self.conditioner.batch_norm and can_fuse(self.conditioner, *given):
             from hepflows.fused_conditioner import conditioned_spline
 
             layers = residual_layers(self.conditioner, outputs_a_feature=self.spline.n_parameters)

@@ -46,18 +46,21 @@ class ContinuousFlow(nn.Module):
         self.averaged: nn.Module | None = copy.deepcopy(velocity).requires_grad_(False)
         self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
 
-    def loss(self, x: Tensor, context: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(
+        self, x: Tensor, context: Tensor, weight: Tensor | None = None, *, noise: Tensor | None = None
+    ) -> Tensor:
         """Mean squared error of the velocity, for a batch of data.
 
-        Noise and times are drawn from torch's generator. The times of a batch are spread evenly, which has
+        Noise, unless it is given, and times are drawn from torch's generator. The times of a batch are spread evenly, which has
         less variance than independent ones. In training mode the field itself is evaluated, else its average.
 
         Args:
             x: data, shape (N, D).
             context: shape (N, C).
             weight: weight of each feature, shape (N, D); None takes all alike.
+            noise: where the paths to `x` begin, shape (N, D); see `hepflows.pairing`.
         """
-        noise = torch.randn_like(x)
+        noise = torch.randn_like(x) if noise is None else noise
         order = torch.randperm(len(x), device=x.device)
         time = ((order + torch.rand(len(x), device=x.device)) / len(x)).to(x.dtype).unsqueeze(1)
         state = noise + time * (x - noise)

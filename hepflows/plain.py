@@ -7,13 +7,17 @@ import torch
 _DTYPES = (torch.float32, torch.float64)
 
 
+def is_recorded() -> bool:
+    """Whether a graph is recorded: ONNX export, ``torch.export``, ``torch.compile`` or ``torch.jit.trace``."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,no-any-return]
+
+
 def is_eager(*tensors: torch.Tensor) -> bool:
     """Whether operators on these tensors are simply carried out, at most recorded by autograd.
 
-    False while a graph is recorded (ONNX export, ``torch.export``, ``torch.compile``, ``torch.jit.trace``), under
-    `torch.func` transforms, in vectorised Jacobians, under autocast and for subclasses of tensors.
+    False while a graph is recorded, under `torch.func` transforms, in vectorised Jacobians, under autocast and for subclasses of tensors.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
+    if is_recorded():
         return False
     inside = torch._C  # noqa: SLF001 - torch has no public question for these
     if inside._are_functorch_transforms_active() or autocasts(tensors[0].device.type):  # noqa: SLF001

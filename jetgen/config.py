@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from hepflows.config import StrictConfig
 from hepflows.splines import SplineSettings
 from hepflows.train.settings import TrainingConfig
-from jetgen.presets import PRESETS, MassConstraint, NetworkName, PresetName
+from jetgen.presets import PRESETS, MassConstraint, NetworkName, PresetName, PtSumConstraint
 
 Conditions = tuple[Literal["mass", "multiplicity"], ...]
 
@@ -85,6 +85,7 @@ class CouplingConfig(StrictConfig):
         width: units of the residual conditioners.
         depth: their residual blocks.
         dropout: dropout in them.
+        batch_norm: batch normalisation in them, as published; slower, since the fused kernels do not know it.
         bins: bins of a spline.
         bound: the splines act on [-bound, bound].
     """
@@ -94,6 +95,7 @@ class CouplingConfig(StrictConfig):
     width: int = Field(default=224, ge=1)
     depth: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.02, ge=0, lt=1)
+    batch_norm: bool = False
     bins: int = Field(default=8, ge=2, le=64)
     bound: float = Field(default=9.0, ge=8)
 
@@ -112,6 +114,7 @@ class EquivariantConfig(StrictConfig):
         expansion: hidden units of a constituent's network over `width`.
         steps: steps of Heun's method when sampling.
         average: weight of the past in the moving average of the weights.
+        pairing: in training, pair constituents with noise along the shortest paths; see `hepflows.pairing`.
     """
 
     width: int = Field(default=64, ge=2)
@@ -120,6 +123,7 @@ class EquivariantConfig(StrictConfig):
     expansion: int = Field(default=2, ge=1)
     steps: int = Field(default=16, ge=1)
     average: float = Field(default=0.999, ge=0, lt=1)
+    pairing: bool = True
 
     @model_validator(mode="after")
     def _heads_divide(self) -> EquivariantConfig:
@@ -144,14 +148,15 @@ class JetFlowConfig(StrictConfig):
     """The whole file.
 
     Attributes:
-        preset: variant, see `jetgen.presets`; the three entries after `variants` change parts of it.
+        preset: variant, see `jetgen.presets`; the four entries after `variants` change parts of it.
         variants: train these variants one after the other instead, all with the settings of this file.
         condition: `[]`, `["mass"]` or `["mass", "multiplicity"]`.
         mass_constraint: `none`, `loss` or `exact`.
         network: `coupling` or `equivariant`.
-        scale_jitter: with `exact`, spread of the logarithm of the random scale that the angles get in training.
-            The constraint removes it again; without it the mass would be a function of the constituents that a
-            density cannot hold.
+        pt_sum: `none`, or `exact`: the sum of pT is drawn first, and the constituents are scaled to it.
+        scale_jitter: with an exact mass, spread of the logarithm of the random scale that the angles get in training,
+            and with an exact sum of pT likewise of that of pT. The constraint removes it again; without it the mass
+            would be a function of the constituents that a density cannot hold.
     """
 
     task: Literal["jetgen"] = "jetgen"
@@ -161,6 +166,7 @@ class JetFlowConfig(StrictConfig):
     condition: Conditions | None = None
     mass_constraint: MassConstraint | None = None
     network: NetworkName | None = None
+    pt_sum: PtSumConstraint | None = None
     scale_jitter: float = Field(default=0.1, ge=0, le=1)
     data: DataConfig = DataConfig()
     coupling: CouplingConfig = CouplingConfig()
@@ -174,6 +180,8 @@ class JetFlowConfig(StrictConfig):
             raise ValueError('condition must be [], ["mass"] or ["mass", "multiplicity"]')
         if self.constraint != "none" and not self.conditions:
             raise ValueError(f"mass_constraint {self.constraint} needs the condition mass")
+        if self.pt_sum_constraint == "exact" and not self.conditions:
+            raise ValueError("pt_sum exact needs the condition mass")
         if self.architecture == "equivariant":
             if "multiplicity" not in self.conditions:
                 raise ValueError("the equivariant network needs the conditions mass and multiplicity")
@@ -185,8 +193,9 @@ class JetFlowConfig(StrictConfig):
     def _variants_are_presets(self) -> JetFlowConfig:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("a variant is named twice")
-        if self.variants and (self.condition, self.mass_constraint, self.network) != (None, None, None):
-            raise ValueError("variants are presets as they are: leave condition, mass_constraint and network out")
+        own = (self.condition, self.mass_constraint, self.network, self.pt_sum)
+        if self.variants and any(entry is not None for entry in own):
+            raise ValueError("variants are presets as they are: leave condition, mass_constraint, network, pt_sum out")
         return self
 
     def each(self) -> tuple[JetFlowConfig, ...]:
@@ -204,6 +213,11 @@ class JetFlowConfig(StrictConfig):
     def constraint(self) -> MassConstraint:
         """How the mass is tied to the condition."""
         return self.mass_constraint or PRESETS[self.preset].mass_constraint
+
+    @property
+    def pt_sum_constraint(self) -> PtSumConstraint:
+        """Whether the sum of pT is drawn first."""
+        return self.pt_sum or PRESETS[self.preset].pt_sum
 
     @property
     def architecture(self) -> NetworkName:

@@ -69,7 +69,7 @@ class JetGenerator:
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that a jet takes: three a slot."""
+        """Normal numbers that a jet takes: three a slot, and one more if its sum of pT is drawn."""
         return self.model.noise_dim
 
     def sample(
@@ -153,7 +153,7 @@ class JetGenerator:
             self._check_range(self.condition_matrix(conditions), "error")
 
     def sampling_module(self, *, threshold: bool = True) -> SamplingModule:  # noqa: ARG002 - jets have no threshold
-        """Module for export: forward(cond (N, C), noise (N, 3 P)) -> eta, phi, pT, mask (N, 4 P)."""
+        """Module for export: forward(cond (N, C), noise (N, Z)) -> eta, phi, pT, mask (N, 4 P)."""
         return SamplingModule(self.model).eval()
 
     def export_metadata(self) -> dict[str, Any]:
@@ -168,7 +168,11 @@ class JetGenerator:
                 for name in self.condition_names
             ],
             "condition_tables": self.model.tables.to_dict(),
-            "noise": {"distribution": "standard normal", "size": self.noise_dim, "order": "three a slot"},
+            "noise": {
+                "distribution": "standard normal",
+                "size": self.noise_dim,
+                "order": "three a slot" + (", sum of pT" if self.model.pt_sum is not None else ""),
+            },
             "outputs": [
                 {
                     "name": "constituents",

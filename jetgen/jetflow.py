@@ -17,12 +17,14 @@ from hepflows.coupling import SplineCoupling
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
 from hepflows.flow_matching import ContinuousFlow
+from hepflows.pairing import paired_noise
 from hepflows.permutations import Permutation, shuffle
 from jetgen.equivariant import EquivariantVelocity, slots_filled
 from jetgen.mass_constraint import constrain_mass
 from jetgen.multiplicity import ConditionTables
 from jetgen.portable import sorted_by_pt
 from jetgen.preprocessing import ConditionInputs, Constituents, ConstituentTransform
+from jetgen.pt_sum import PtSum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,13 +44,20 @@ class JetFlowModel(nn.Module):
         super().__init__()
         self.n_slots, self.condition_names, self.constraint = n_slots, config.conditions, config.constraint
         self.scale_jitter = config.scale_jitter if self.constraint == "exact" else 0.0
-        self.mirrors = config.data.mirrors
+        self.pt_sum_jitter = config.scale_jitter if config.pt_sum_constraint == "exact" else 0.0
+        self.mirrors, self.pairing = config.data.mirrors, config.equivariant.pairing
         c = len(self.condition_names)
+        self.pt_sum = PtSum(c, n_slots) if config.pt_sum_constraint == "exact" else None
+        c += self.pt_sum is not None
         equivariant = config.architecture == "equivariant"
         self.tables = ConditionTables(n_slots)
         self.conditions = ConditionInputs(self.condition_names, n_slots)
         self.constituents = ConstituentTransform(
-            n_slots, c, shared=equivariant, multiplicity_known="multiplicity" in self.condition_names
+            n_slots,
+            c,
+            shared=equivariant,
+            multiplicity_known="multiplicity" in self.condition_names,
+            least=2 if self.constraint == "exact" else 1,
         )
         self.network: ConditionalFlow | ContinuousFlow
         if equivariant:
@@ -62,8 +71,8 @@ class JetFlowModel(nn.Module):
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that a jet takes."""
-        return 3 * self.n_slots
+        """Normal numbers that a jet takes: three a slot, and one more if its sum of pT is drawn."""
+        return 3 * self.n_slots + (self.pt_sum is not None)
 
     @property
     def n_conditions(self) -> int:
@@ -89,15 +98,18 @@ class JetFlowModel(nn.Module):
         conditions = torch.stack([mass, multiplicity.to(mass.dtype)], dim=1)[:, : self.n_conditions]
         conditions = conditions.to(jets.eta.dtype)
         self.conditions.fit(conditions, valid)
-        self.constituents.fit(jets, self.conditions(conditions))
+        total = _total(jets.pt)
+        if self.pt_sum is not None:
+            self.pt_sum.fit(total.squeeze(1), self.conditions(conditions))
+        self.constituents.fit(jets, self._context(conditions, total))
 
     def prepare(self, jets: Constituents, conditions: Tensor, *, augment: bool) -> tuple[Tensor, Tensor]:
-        """Features (N, 3 P) and context (N, C) for the network.
+        """Features (N, 3 P) and context for the network: the sum of pT if it is drawn first, and the conditions.
 
         With `augment` the jets are mirrored at random. The scale of the angles is jittered in either case where the
-        mass is constrained exactly: then the network learns jets up to their scale.
+        mass is constrained exactly, that of pT where their sum is: then the network learns jets up to their scale.
         """
-        eta, phi = jets.eta, jets.phi
+        eta, phi, pt = jets.eta, jets.phi, jets.pt
         if augment:
             if "eta" in self.mirrors:
                 eta = eta * _random_signs(eta)
@@ -106,41 +118,71 @@ class JetFlowModel(nn.Module):
         if self.scale_jitter:
             scale = (self.scale_jitter * torch.randn_like(eta[:, :1])).exp()
             eta, phi = eta * scale, phi * scale
-        context = self.conditions(conditions)
-        y, _ = self.constituents(Constituents(eta, phi, jets.pt, jets.mask), context)
+        if self.pt_sum_jitter:
+            pt = pt * (self.pt_sum_jitter * torch.randn_like(pt[:, :1])).exp()
+        context = self._context(conditions, _total(jets.pt))
+        y, _ = self.constituents(Constituents(eta, phi, pt, jets.mask), context)
         return y.flatten(1), context
 
+    def sum_loss(self, jets: Constituents, conditions: Tensor) -> Tensor:
+        """Negative log-likelihood of the sums of pT, scalar; 0 if they are not drawn."""
+        if self.pt_sum is None:
+            return jets.pt.new_zeros(())
+        return -self.pt_sum.log_prob(_total(jets.pt), self.conditions(conditions)).mean()
+
     def loss(self, features: Tensor, context: Tensor) -> Tensor:
-        """What training minimises but for the mass loss: scalar."""
+        """What training minimises but for the sum of pT and the mass loss: scalar."""
         if isinstance(self.network, ContinuousFlow):
-            weight = slots_filled(context, self.n_slots, features.dtype).repeat_interleave(3, dim=1)
-            return self.network.loss(features, context, weight)
+            filled = slots_filled(context, self.n_slots, features.dtype)
+            noise = torch.randn_like(features)
+            if self.pairing:
+                sets = (values.reshape(-1, self.n_slots, 3) for values in (noise, features))
+                noise = paired_noise(*sets, filled.sum(1).long()).flatten(1)
+            return self.network.loss(features, context, filled.repeat_interleave(3, dim=1), noise=noise)
         likelihood: Tensor = self.network.log_prob(features, context)
         return -likelihood.mean()
 
-    def log_prob(self, jets: Constituents, conditions: Tensor) -> Tensor:
+    def log_prob(self, jets: Constituents, conditions: Tensor, *, pt_sum: Tensor | None = None) -> Tensor:
         """Log density of the constituents (eta, phi, pT of the filled slots), ordered by pT, shape (N,).
 
-        Empty slots count as noise of their own density, drawn anew at each call. With the exact constraint this is
-        the density of the jets whose scale is jittered.
+        Empty slots count as noise of their own density, drawn anew at each call. With an exact mass or sum of pT this
+        is the density of the jets whose scales are jittered, given the sum (N, 1) that they had before, by default the
+        one they have; see `jetgen.shape_density` for that of the jets themselves.
 
         Raises:
             ConfigError: the network is a continuous flow.
         """
         if isinstance(self.network, ContinuousFlow):
             raise ConfigError("a continuous flow has no density here", remedy="use a coupling flow, preset exact say")
-        context = self.conditions(conditions)
+        context = self._context(conditions, _total(jets.pt) if pt_sum is None else pt_sum)
         y, log_det = self.constituents(jets, context)
         density: Tensor = self.network.log_prob(y.flatten(1), context)
         result: Tensor = density + log_det - self._noise_log_prob(y, jets.mask)
         return result
 
     def sample(self, noise: Tensor, conditions: Tensor, *, rows: slice | None = None) -> Constituents:
-        """Jets from noise (N, 3 P) and physical conditions (N, C), in falling order of pT.
+        """Jets from noise (N, Z) and physical conditions (N, C), in falling order of pT.
 
         `rows` are the jets that are wanted, others may be anything; see `ConditionalFlow.sample`.
         """
-        context = self.conditions(conditions)
+        jets = self.unconstrained(noise, conditions, rows=rows)
+        if self.constraint != "exact":
+            return jets
+        eta, phi, _ = constrain_mass(jets.eta, jets.phi, jets.pt, jets.mask, conditions[:, 0])
+        return Constituents(eta, phi, jets.pt, jets.mask)
+
+    def scales(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        """Scales s of the angles that the exact mass asks for, shape (N,): near one where the network knows the mass."""
+        jets = self.unconstrained(noise, conditions)
+        return constrain_mass(jets.eta, jets.phi, jets.pt, jets.mask, conditions[:, 0])[2]
+
+    def unconstrained(self, noise: Tensor, conditions: Tensor, *, rows: slice | None = None) -> Constituents:
+        """What `sample` gives before the mass is made exact."""
+        inputs, total = self.conditions(conditions), None
+        if self.pt_sum is not None:
+            total = self.pt_sum.sample(noise[:, 3 * self.n_slots :], inputs)
+            noise = noise[:, : 3 * self.n_slots]
+        context = self._context(conditions, total)
         if isinstance(self.network, ContinuousFlow):
             y = self.network.sample(noise, context)
         else:
@@ -148,10 +190,15 @@ class JetFlowModel(nn.Module):
         y = y.reshape(-1, self.n_slots, 3)
         multiplicity = conditions[:, 1:2] if "multiplicity" in self.condition_names else None
         jets = self.constituents.inverse(y, context, multiplicity)
-        eta, phi, pt, mask = sorted_by_pt(jets.eta, jets.phi, jets.pt, jets.mask)
-        if self.constraint == "exact":
-            eta, phi, _ = constrain_mass(eta, phi, pt, mask, conditions[:, 0])
-        return Constituents(eta, phi, pt, mask)
+        pt = jets.pt if total is None else jets.pt * (total / _total(jets.pt))
+        return Constituents(*sorted_by_pt(jets.eta, jets.phi, pt, jets.mask))
+
+    def _context(self, conditions: Tensor, total: Tensor | None) -> Tensor:
+        """Context of the network from physical conditions (N, C) and sums of pT (N, 1); the multiplicity is last."""
+        inputs: Tensor = self.conditions(conditions)
+        if self.pt_sum is None or total is None:
+            return inputs
+        return torch.cat([self.pt_sum.as_context(total), inputs], dim=1)
 
     def _noise_log_prob(self, y: Tensor, mask: Tensor) -> Tensor:
         from jetgen.preprocessing import EMPTY_MEAN, EMPTY_WIDTH
@@ -164,7 +211,7 @@ class JetFlowModel(nn.Module):
 
 
 class SamplingModule(nn.Module):
-    """What a host embeds: forward(cond (N, C), noise (N, 3 P)) -> (N, 4 P): eta, phi, pT and mask of each slot.
+    """What a host embeds: forward(cond (N, C), noise (N, Z)) -> (N, 4 P): eta, phi, pT and mask of each slot.
 
     Conditions outside the valid range are clamped, since a graph cannot refuse them, and the multiplicity is
     rounded. A mass out of reach gives the jet described in `constrain_mass`.
@@ -183,7 +230,12 @@ class SamplingModule(nn.Module):
 def _coupling_flow(features: int, context_features: int, config: CouplingConfig, *, seed: int) -> ConditionalFlow:
     """Couplings with the features shuffled anew between them."""
     generator = torch.Generator().manual_seed(seed + 1)
-    shared = {"width": config.width, "blocks": config.depth, "dropout": config.dropout}
+    shared = {
+        "width": config.width,
+        "blocks": config.depth,
+        "dropout": config.dropout,
+        "batch_norm": config.batch_norm,
+    }
     transforms: list[nn.Module] = []
     for block in range(config.blocks):
         if block:
@@ -200,6 +252,11 @@ def _half_swap(features: int, block: int, generator: torch.Generator) -> Tensor:
     if block % 2:
         return torch.arange(features).roll(-(features // 2))
     return shuffle(features, generator)
+
+
+def _total(pt: Tensor) -> Tensor:
+    """Sum of pT, shape (N, 1)."""
+    return pt.sum(1, keepdim=True)
 
 
 def _random_signs(like: Tensor) -> Tensor:

@@ -149,15 +149,18 @@ class ConstituentTransform(nn.Module):
         context_features: number of context inputs.
         shared: one table for all slots, for models that do not know the order of constituents.
         multiplicity_known: whether the mask follows from the conditions.
+        least: constituents that `inverse` gives a jet at least if it does not, 1 or 2.
     """
 
     angle_factor: Tensor
     largest_angle: Tensor
     pt_range: Tensor
 
-    def __init__(self, n_slots: int, context_features: int, *, shared: bool, multiplicity_known: bool) -> None:
+    def __init__(
+        self, n_slots: int, context_features: int, *, shared: bool, multiplicity_known: bool, least: int = 1
+    ) -> None:
         super().__init__()
-        self.n_slots, self.multiplicity_known = n_slots, multiplicity_known
+        self.n_slots, self.multiplicity_known, self.least = n_slots, multiplicity_known, min(least, n_slots)
         slots = 1 if shared else n_slots
         self.log_width = ContextTable(slots, context_features)
         self.log_pt = ContextTable(slots, context_features)
@@ -213,7 +216,7 @@ class ConstituentTransform(nn.Module):
     def inverse(self, y: Tensor, context: Tensor, multiplicity: Tensor | None) -> Constituents:
         """Constituents from y (N, P, 3); the mask follows from `multiplicity` (N, 1), or from y if that is None.
 
-        At least one slot is filled: the hardest.
+        At least one slot is filled, the hardest; or two, if only such jets can have the mass.
         """
         width, spread = self.log_width(context).exp(), self.log_spread(context).exp()
         limit = self.largest_angle
@@ -224,7 +227,10 @@ class ConstituentTransform(nn.Module):
         pt = torch.minimum(torch.maximum(log_pt, low), high).exp()
         if multiplicity is None:
             value = y[:, :, 2]
-            mask = (value > _CUT) | (value >= value.amax(1, keepdim=True))
+            needed = value.amax(1, keepdim=True)
+            if self.least > 1:
+                needed = torch.where(value >= needed, torch.full_like(value, -1e6), value).amax(1, keepdim=True)
+            mask = (value > _CUT) | (value >= needed)
         else:
             slots = slot_numbers(self.n_slots, y)
             mask = (slots < multiplicity - 0.5) | (slots < 0.5)

@@ -141,6 +141,7 @@ class JetObjective(torch.nn.Module):
             self.model.network.update_average()
         jets, conditions = self._data.training_batch(index)
         loss = self.model.loss(*self.model.prepare(jets, conditions, augment=True))
+        loss = loss + self.model.sum_loss(jets, conditions)
         if self.model.constraint == "loss" and int(self.step) >= self._first_mass_step:
             loss = loss + self._config.mass_loss.weight * self.mass_loss(conditions)
         self.step += 1
@@ -160,7 +161,8 @@ class JetObjective(torch.nn.Module):
         for rows in self._data.validation.split(_CHUNK):
             jets, conditions = self._data.batch(rows)
             features, context = self.model.prepare(jets, conditions, augment=False)
-            total += float(self.model.loss(features, context)) * len(rows)
+            loss = self.model.loss(features, context) + self.model.sum_loss(jets, conditions)
+            total += float(loss) * len(rows)
         return total / n
 
 

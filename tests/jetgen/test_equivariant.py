@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
+
+from hepflows.precision import matmul_precision
 
 from jetgen.equivariant import EquivariantVelocity, slots_filled
 
@@ -82,3 +86,25 @@ def test_slots_filled_counts():
     filled = slots_filled(context, SLOTS, torch.float32)
     assert filled.sum(1).tolist() == list(range(1, SLOTS + 1))
     assert (filled[:, 1:] <= filled[:, :-1]).all()
+
+
+def test_bfloat16_changes_the_velocity_by_its_rounding_alone(field, inputs):
+    x, time, context = (values.float() for values in inputs[:3])
+    single = field.float()
+    expected = single(x, time, context)
+    with matmul_precision("bfloat16"):
+        half = single(x, time, context)
+        with torch.no_grad():
+            unchanged = single(x, time, context)
+    assert half.dtype == torch.float32
+    assert not torch.equal(half, expected)
+    torch.testing.assert_close(half, expected, rtol=0.1, atol=0.1 * float(expected.detach().abs().max()))
+    torch.testing.assert_close(unchanged, expected)
+
+
+def test_a_recorded_graph_computes_the_same(field, inputs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the recorder itself
+        traced = torch.jit.trace(field, inputs[:3])
+    assert "layer_norm" not in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(*inputs[:3]), field(*inputs[:3]), rtol=1e-10, atol=1e-10)

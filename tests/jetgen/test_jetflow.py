@@ -33,7 +33,7 @@ def jets(make_jets):
 
 def model_of(preset, jets, dtype=torch.float32, **settings):
     """Preprocessing fitted, weights random and away from the identity."""
-    config = JetFlow(preset, **SMALL, **settings).config
+    config = JetFlow(preset, **{**SMALL, **settings}).config
     data = make_tensors(jets, config, "cpu")
     torch.manual_seed(5)
     model = JetFlowModel(jets.n_slots, config)
@@ -124,7 +124,7 @@ def test_samples_are_jets(preset, jets):
 
 
 def test_exact_and_unconstrained_share_all_but_the_scale(jets):
-    exact, _, conditions = model_of("exact", jets)
+    exact, _, conditions = model_of("exact", jets, pt_sum="none")
     free, _, _ = model_of("cnf_mn", jets)
     noise = torch.randn(len(jets), exact.noise_dim, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_exact_and_unconstrained_share_all_but_the_scale(jets):
 
 
 def test_exact_density_learns_jets_up_to_their_scale(jets):
-    model, constituents, conditions = model_of("exact", jets, scale_jitter=0.5)
+    model, constituents, conditions = model_of("exact", jets, scale_jitter=0.5, pt_sum="none")
     torch.manual_seed(4)
     one, _ = model.prepare(constituents, conditions, augment=False)
     two, _ = model.prepare(constituents, conditions, augment=False)
@@ -173,7 +173,8 @@ def test_every_parameter_gets_a_gradient(preset, jets):
         for parameter in model.network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     constituents, conditions = data.training_batch(torch.arange(64))
-    model.loss(*model.prepare(constituents, conditions, augment=True)).backward()
+    loss = model.loss(*model.prepare(constituents, conditions, augment=True))
+    (loss + model.sum_loss(constituents, conditions)).backward()
     trained = [p for p in model.parameters() if p.requires_grad]
     assert trained
     assert all(p.grad is not None and torch.isfinite(p.grad).all() and (p.grad != 0).any() for p in trained)
@@ -185,6 +186,48 @@ def test_affine_blocks_can_be_chosen(jets):
     x, context = torch.randn(20, 3 * SLOTS), torch.randn(20, 2)
     z, _ = model.network(x, context)
     torch.testing.assert_close(model.network.inverse(z, context)[0], x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("transform", ["spline", "affine"])
+def test_batch_normalisation_can_be_chosen(jets, transform):
+    coupling = {**SMALL["coupling"], "transform": transform, "batch_norm": True}
+    model, constituents, conditions = model_of("cnf_mn", jets, coupling=coupling)
+    kinds = [type(module) for module in model.network.modules()]
+    assert kinds.count(torch.nn.BatchNorm1d) == 2 * 3  # two a residual block
+    features, context = model.prepare(constituents, conditions, augment=False)
+    model.network.train()
+    model.loss(features, context).backward()
+    norms = [m for m in model.network.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    assert all((m.weight.grad != 0).any() and (m.running_mean != 0).any() for m in norms)
+    model.network.eval()
+    with torch.no_grad():
+        z, log_det = model.network(features, context)
+        x, back = model.network.inverse(z, context)
+        alone, _ = model.network(features[:1], context[:1])
+    torch.testing.assert_close(x, features, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(back, -log_det, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(alone, z[:1], rtol=1e-4, atol=1e-4)  # not the batch's moments, but the running ones
+
+
+def test_jets_of_given_mass_alone_have_two_constituents_at_least(jets):
+    settings = {**SMALL, "condition": ("mass",), "mass_constraint": "exact", "pt_sum": "none"}
+    config = JetFlow("exact", **settings).config
+    data = make_tensors(jets, config, "cpu")
+    model = JetFlowModel(SLOTS, config)
+    model.fit_preprocessing(data.constituents, data.mass, data.valid)
+    y = torch.full((4, SLOTS, 3), -7.0)  # empty slots
+    y[1:, 4, 2] = 1.0
+    y[2:, 2, 2] = 1.5
+    y[3:, 1, 2] = 0.5
+    sample = model.constituents.inverse(y, model.conditions(torch.full((4, 1), 0.1)), None)
+    assert sample.mask.sum(1).tolist() == [SLOTS, SLOTS, 2, 3]  # ties count as one
+    assert sample.mask[3].nonzero().flatten().tolist() == [1, 2, 4]
+    torch.manual_seed(9)
+    with torch.no_grad():
+        made = model.sample(torch.randn(500, model.noise_dim), torch.full((500, 1), 0.1))
+    assert made.mask.sum(1).min() >= 2
+    mass = jet_masses(made.eta.numpy(), made.phi.numpy(), made.pt.numpy())
+    np.testing.assert_allclose(mass, 0.1, rtol=1e-5)
 
 
 def test_default_network_has_the_published_size():
@@ -231,6 +274,7 @@ def test_portable_sinh():
     [
         ({"preset": "cnf_nm"}, "did you mean cnf_m"),
         ({"preset": "vnf", "mass_constraint": "exact"}, "needs the condition mass"),
+        ({"preset": "vnf", "pt_sum": "exact"}, "pt_sum exact needs the condition mass"),
         ({"preset": "equivariant", "condition": ("mass",)}, "needs the conditions mass and multiplicity"),
         ({"preset": "equivariant", "mass_constraint": "loss"}, "no mass loss"),
         ({"preset": "cnf_mn", "condition": ("multiplicity",)}, "condition must be"),

@@ -5,7 +5,8 @@ Runs in the environment of requirements.txt (``make test-parity`` sets it up) on
     .venv-jetnet/bin/python tests/reference/frechet_particlenet.py test.h5 vnf=vnf.h5 exact=exact.h5 --part 0.8:1
 
 The reference is divided at random into halves A and B of n events; the floor is the distance between A and B, the
-value that between A and n generated jets, so both have the bias of n. ``--public g`` takes the activations of the
+value that between A and n generated jets, so both have the bias of n. ``--whole`` compares the whole reference with all
+jets of each file instead and knows no floor: give other real jets as one of the files. ``--public g`` takes the activations of the
 public JetNet jets that come with jetnet for A: such numbers say how alike the jets are to the public ones. The answer
 is JSON: name -> fpnd, error (from quarters), n, floor.
 """
@@ -75,18 +76,36 @@ def public_moments(kind: str) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("reference", type=Path)
-    parser.add_argument("generated", nargs="*", help="NAME=PATH")
+    parser.add_argument("generated", nargs="*", help="NAME=PATH or NAME=PATH@0:0.8, a part of the file")
+    parser.add_argument("--whole", action="store_true", help="compare with the whole reference")
     parser.add_argument("--part", default="0:1", help="part of the reference file")
     parser.add_argument("--public", choices="gqt", help="compare all files with the public jets instead")
     parser.add_argument("--first", type=int, help="that many jets of each file")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    low, high = (float(text) for text in options.part.split(":"))
-    samples = {"reference": activations(read(options.reference, (low, high))[: options.first])}
+    samples = {"reference": activations(read(options.reference, share(options.part))[: options.first])}
     for argument in options.generated:
-        name, _, path = argument.partition("=")
-        samples[name] = activations(read(Path(path), (0.0, 1.0))[: options.first])
-    sys.stdout.write(json.dumps(compare(samples, options.public, options.seed), indent=1) + "\n")
+        name, _, place = argument.partition("=")
+        path, _, part = place.partition("@")
+        samples[name] = activations(read(Path(path), share(part or "0:1"))[: options.first])
+    if options.whole:
+        reference = moments(samples.pop("reference"))
+        found = {name: against(reference, sample) for name, sample in samples.items()}
+    else:
+        found = compare(samples, options.public, options.seed)
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+def share(text: str) -> tuple[float, float]:
+    """Read ``0.8:1``."""
+    low, high = (float(number) for number in text.split(":"))
+    return low, high
+
+
+def against(reference: tuple[np.ndarray, np.ndarray], sample: np.ndarray) -> dict[str, object]:
+    """FPND of a sample, with an error from quarters."""
+    quarters = [distance(reference, part) for part in np.array_split(sample, 4)]
+    return {"fpnd": distance(reference, sample), "error": float(np.std(quarters, ddof=1)) / 2, "n": len(sample)}
 
 
 def compare(samples: dict[str, np.ndarray], public: str | None, seed: int) -> dict[str, dict[str, object]]:
@@ -100,13 +119,7 @@ def compare(samples: dict[str, np.ndarray], public: str | None, seed: int) -> di
     for name, sample in samples.items():
         n = min(len(reference) // 2, len(sample))
         a, b = moments(reference[shuffled[:n]]), reference[shuffled[n : 2 * n]]
-        quarters = [distance(a, part) for part in np.array_split(sample[:n], 4)]
-        found[name] = {
-            "fpnd": distance(a, sample[:n]),
-            "error": float(np.std(quarters, ddof=1)) / 2,
-            "n": n,
-            "floor": distance(a, b),
-        }
+        found[name] = {**against(a, sample[:n]), "floor": distance(a, b)}
     return found
 
 

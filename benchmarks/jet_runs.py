@@ -21,7 +21,6 @@ from hepflows.config import build, config_to_dict, with_overrides
 from hepflows.errors import ConfigError
 from hepflows.files import atomic_file
 from hepflows.train.progress import SilentReporter
-from hepflows.train.settings import TrainingConfig
 from jetgen.config import JetFlowConfig
 from jetgen.dataset import make_tensors
 from jetgen.generator import JetGenerator
@@ -110,17 +109,16 @@ def seconds_per_epoch(config: JetFlowConfig, jets: jg.Jets) -> float:
     data = make_tensors(jets, config, "cpu")
     model = JetFlowModel(jets.n_slots, config)
     model.fit_preprocessing(data.batch(data.train)[0], data.mass[data.train], data.valid)
-    training: TrainingConfig = config.training
     objective = JetObjective(model, data, config).train()
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=1e-5, fused=True)
-    steps = -(-len(data.train) // training.batch_size)
+    steps = -(-len(data.train) // config.training.batch_size)
     with_loss = 1 - config.mass_loss.start if config.constraint == "loss" else 0.0
     total = 0.0
     for share, step in ((1 - with_loss, 0), (with_loss, 10**9)):
         if share:
             objective.step.fill_(step)
-            laps = [_step(objective, optimizer, training.batch_size) for _ in range(_TIMED_STEPS)]
+            laps = [_step(objective, optimizer, config.training.batch_size) for _ in range(_TIMED_STEPS)]
             total += share * sorted(laps)[_TIMED_STEPS // 2]
     return steps * total
 
@@ -133,7 +131,7 @@ def load(cell: Cell) -> JetGenerator:
 def _step(objective: JetObjective, optimizer: torch.optim.Optimizer, batch: int) -> float:
     began = time.process_time()
     optimizer.zero_grad(set_to_none=True)
-    objective.training_loss(torch.arange(batch)).backward()  # type: ignore[no-untyped-call]
+    objective.training_loss(torch.arange(batch)).backward()
     optimizer.step()
     return time.process_time() - began
 

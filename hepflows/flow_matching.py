@@ -46,13 +46,11 @@ class ContinuousFlow(nn.Module):
         self.averaged: nn.Module | None = copy.deepcopy(velocity).requires_grad_(False)
         self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
 
-    def loss(
-        self, x: Tensor, context: Tensor, weight: Tensor | None = None, *, noise: Tensor | None = None
-    ) -> Tensor:
+    def loss(self, x: Tensor, context: Tensor, weight: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
         """Mean squared error of the velocity, for a batch of data.
 
-        Noise, unless it is given, and times are drawn from torch's generator. The times of a batch are spread evenly, which has
-        less variance than independent ones. In training mode the field itself is evaluated, else its average.
+        Noise, unless it is given, and times are drawn from torch's generator. The times of a batch are spread evenly,
+        which has less variance than independent ones. In training mode the field itself is evaluated, else its average.
 
         Args:
             x: data, shape (N, D).

@@ -9,13 +9,15 @@ _DTYPES = (torch.float32, torch.float64)
 
 def is_recorded() -> bool:
     """Whether a graph is recorded: ONNX export, ``torch.export``, ``torch.compile`` or ``torch.jit.trace``."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call,no-any-return]
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return tracing or torch.compiler.is_compiling()
 
 
 def is_eager(*tensors: torch.Tensor) -> bool:
     """Whether operators on these tensors are simply carried out, at most recorded by autograd.
 
-    False while a graph is recorded, under `torch.func` transforms, in vectorised Jacobians, under autocast and for subclasses of tensors.
+    False while a graph is recorded, under `torch.func` transforms, in vectorised Jacobians, under autocast and for
+    subclasses of tensors.
     """
     if is_recorded():
         return False

@@ -121,7 +121,7 @@ class EquivariantConfig(StrictConfig):
     blocks: int = Field(default=4, ge=1)
     heads: int = Field(default=4, ge=1)
     expansion: int = Field(default=2, ge=1)
-    steps: int = Field(default=16, ge=1)
+    steps: int = Field(default=8, ge=1)
     average: float = Field(default=0.999, ge=0, lt=1)
     pairing: bool = True
 

@@ -136,8 +136,8 @@ class JetFlowModel(nn.Module):
             filled = slots_filled(context, self.n_slots, features.dtype)
             noise = torch.randn_like(features)
             if self.pairing:
-                sets = (values.reshape(-1, self.n_slots, 3) for values in (noise, features))
-                noise = paired_noise(*sets, filled.sum(1).long()).flatten(1)
+                noise, points = (values.reshape(-1, self.n_slots, 3) for values in (noise, features))
+                noise = paired_noise(noise, points, filled.sum(1).long()).flatten(1)
             return self.network.loss(features, context, filled.repeat_interleave(3, dim=1), noise=noise)
         likelihood: Tensor = self.network.log_prob(features, context)
         return -likelihood.mean()
@@ -172,7 +172,7 @@ class JetFlowModel(nn.Module):
         return Constituents(eta, phi, jets.pt, jets.mask)
 
     def scales(self, noise: Tensor, conditions: Tensor) -> Tensor:
-        """Scales s of the angles that the exact mass asks for, shape (N,): near one where the network knows the mass."""
+        """Scales s of the angles that the exact mass asks for, shape (N,): near one if the network knows the mass."""
         jets = self.unconstrained(noise, conditions)
         return constrain_mass(jets.eta, jets.phi, jets.pt, jets.mask, conditions[:, 0])[2]
 

@@ -1,7 +1,8 @@
 """The generators by name: the five flows of the JetNet studies, and what is added here.
 
 VNF, CNF(m), CNF(m, n), CCNF(m) and CCNF(m, n) are those of arXiv:2211.13630; `exact` is CNF(m, n) with the mass as a
-constraint that holds by construction, and so the sum of pT; `equivariant` the continuous flow that knows that constituents are alike.
+constraint that holds by construction, and so the sum of pT; `equivariant` the continuous flow that knows that
+constituents are alike.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A jet keeps its hardest P constituents, so the sum of their pT_rel has a sharp u
 per mille where all constituents are kept. A network that draws P transverse momenta one beside the other misses
 such an edge: its sums scatter by more than the edge is wide, and a few lie far beyond. So the sum is drawn from
 p(sum | mass, multiplicity), one conditional spline flow (arXiv:1906.04032) in one dimension, the network is told it,
-and its transverse momenta are scaled to it. In training they are multiplied by a random scale, as the angles are for the
-exact mass, so that the density of what the network learns has a bound.
+and its transverse momenta are scaled to it. In training they are multiplied by a random scale, as the angles are for
+the exact mass, so that the density of what the network learns has a bound.
 """
 
 from __future__ import annotations

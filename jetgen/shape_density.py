@@ -11,8 +11,8 @@ d pT_1 ... d pT_n, is
 
     p(t, pT | m, n) = |t . nu| int q(s t, pT | m, n) s^(2n - 1) ds.
 
-Where the sum of pT is drawn first and made exact as well, q has jets of any scale of their pT, too, and with l the scale of
-pT and S the sum
+Where the sum of pT is drawn first and made exact as well, q has jets of any scale of their pT, too, and with l the
+scale of pT and S the sum
 
     p(t, pT | m, n) = |t . nu| p(S | m, n) S int int q(s t, l pT | m, n, S) s^(2n - 1) l^(n - 1) ds dl.
 
@@ -85,7 +85,7 @@ def shape_log_prob(
 
 
 def _log_radial_share(jets: Constituents) -> Tensor:
-    """log |t . nu|, shape (N,): how far the surface is from the origin along its normal."""
+    """Log |t . nu|, shape (N,): how far the surface is from the origin along its normal."""
     with torch.enable_grad():
         eta, phi = jets.eta.detach().double().requires_grad_(), jets.phi.detach().double().requires_grad_()
         mass = mass_rel(eta, phi, torch.where(jets.mask, jets.pt, torch.zeros_like(jets.pt)).detach().double())

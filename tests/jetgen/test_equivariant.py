@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from hepflows.precision import matmul_precision
-
 from jetgen.equivariant import EquivariantVelocity, slots_filled
 
 SLOTS = 7

@@ -6,9 +6,9 @@ Runs in the environment of requirements.txt (``make test-parity`` sets it up) on
 
 The reference is divided at random into halves A and B of n events; the floor is the distance between A and B, the
 value that between A and n generated jets, so both have the bias of n. ``--whole`` compares the whole reference with all
-jets of each file instead and knows no floor: give other real jets as one of the files. ``--public g`` takes the activations of the
-public JetNet jets that come with jetnet for A: such numbers say how alike the jets are to the public ones. The answer
-is JSON: name -> fpnd, error (from quarters), n, floor.
+jets of each file instead and knows no floor: give other real jets as one of the files. ``--public g`` takes the
+activations of the public JetNet jets that come with jetnet for A: such numbers say how alike the jets are to the public
+ones. The answer is JSON: name -> fpnd, error (from quarters), n, floor.
 """
 
 from __future__ import annotations

@@ -70,7 +70,13 @@ class Cell:
 
 
 def train(
-    cell: Cell, *, minutes: float, settings: Sequence[str] = (), particles: int | None = None, reporter: Reporter | None
+    cell: Cell,
+    *,
+    minutes: float,
+    settings: Sequence[str] = (),
+    particles: int | None = None,
+    first: int | None = None,
+    reporter: Reporter | None,
 ) -> dict[str, Any]:
     """Train a cell, or go on, or do nothing if it is trained; gives its plan.
 
@@ -79,9 +85,10 @@ def train(
         minutes: processor time of one core for all steps.
         settings: entries of the configuration as ``key=value``.
         particles: keep so many constituents, the hardest.
+        first: train on so many jets, the first ones.
         reporter: where progress goes.
     """
-    jets = jg.read_jets(data_file(cell.kind), part=TRAINED_PART, particles=particles)
+    jets = jg.read_jets(data_file(cell.kind), part=TRAINED_PART, particles=particles, first=first)
     if cell.plan.exists():
         plan: dict[str, Any] = json.loads(cell.plan.read_text(encoding="utf-8"))
     else:

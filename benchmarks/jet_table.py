@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> None:
     for variant in options.variants:
         for kind in options.kinds:
             cell = Cell(kind=kind, variant=variant, directory=options.out / kind / variant)
+            if (cell.directory / "result.json").exists():
+                continue
             plan = train(cell, minutes=options.minutes, settings=options.set or (), reporter=reporter)
             measure(cell, plan, options)
             console.print(f"{kind} {variant}: {cell.directory / 'result.json'}", soft_wrap=True)
@@ -80,11 +82,8 @@ def measure(cell: Cell, plan: Mapping[str, Any], options: argparse.Namespace) ->
         real = jg.read_jets(data_file(cell.kind), part=TRAINED_PART)
         floor = {**sizes(reference, real), "metrics": measurer(real)}
         if options.jetnet:
-            floor["metrics"]["fpnd"] = _fpnd(data_file(cell.kind), TRAINED_PART, cell.kind, options.jetnet)
+            floor["metrics"]["fpnd"] = _fpnd(data_file(cell.kind), TRAINED_PART, cell, options.jetnet)
         _write(floor_path, floor)
-    result_path = cell.directory / "result.json"
-    if result_path.exists():
-        return
     generated = cell.directory / "generated.h5"
     generator = load(cell)
     n = options.generated
@@ -94,7 +93,7 @@ def measure(cell: Cell, plan: Mapping[str, Any], options: argparse.Namespace) ->
     jg.write_jets(jets, generated, force=True)
     metrics = measurer(jets)
     if options.jetnet:
-        metrics["fpnd"] = _fpnd(generated, (0.0, 1.0), cell.kind, options.jetnet)
+        metrics["fpnd"] = _fpnd(generated, (0.0, 1.0), cell, options.jetnet)
     result = {
         "kind": cell.kind,
         "variant": cell.variant,
@@ -104,7 +103,7 @@ def measure(cell: Cell, plan: Mapping[str, Any], options: argparse.Namespace) ->
         "metrics": metrics,
         "machine": describe_machine(),
     }
-    _write(result_path, result)
+    _write(cell.directory / "result.json", result)
 
 
 def collect(out: Path) -> dict[str, dict[str, Any]]:
@@ -118,12 +117,13 @@ def collect(out: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _fpnd(sample: Path, part: tuple[float, float], kind: str, python: str) -> dict[str, float]:
+def _fpnd(sample: Path, part: tuple[float, float], cell: Cell, python: str) -> dict[str, float]:
     """Frechet ParticleNet distance to the held-out jets, in the environment that has jetnet."""
-    reference = data_file(kind)
+    reference, kept = data_file(cell.kind), cell.directory.parent / "particlenet.npz"
     held_out = f"{TRAINED_PART[1]}:1"
     place = f"sample={sample}@{part[0]}:{part[1]}"
     command = [python, str(_FPND), str(reference), place, "--part", held_out, "--whole", "--first", str(FPND_JETS)]
+    command += ["--keep", str(kept)]
     # glibc would give large blocks back to the system after every batch, and take half of the time for it
     own = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
     answer = subprocess.run(  # noqa: S603 - the user's own interpreter

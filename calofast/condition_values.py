@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepflows.conditions import stack_conditions
 from hepflows.errors import ConditionError
 from hepflows.philox import uniform_noise
 
@@ -66,20 +67,7 @@ def condition_matrix(
             found=", ".join(given),
             remedy="pass every condition that the generator was trained with, and no other",
         )
-    columns = [np.asarray(given[name], dtype=np.float32) for name in names]
-    for name, column in zip(names, columns, strict=True):
-        if column.ndim != 1 or len(column) != len(columns[0]):
-            raise ConditionError(
-                "wrong shape",
-                where=name,
-                expected=f"({len(np.atleast_1d(columns[0]))},)",
-                found=column.shape,
-            )
-        if not np.isfinite(column).all():
-            raise ConditionError("not a finite number", where=f"{name}[{int(np.argmin(np.isfinite(column)))}]")
-    if n is not None and n != len(columns[0]):
-        raise ConditionError("wrong number of conditions", expected=f"n = {n}", found=len(columns[0]))
-    return np.stack(columns, axis=1)
+    return stack_conditions(given, names, n=n)
 
 
 def check_range(

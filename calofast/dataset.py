@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hepflows.errors import ConditionError, ConfigError, DataError, GeometryError
+from hepflows.errors import ConditionError, ConfigError, GeometryError
+from hepflows.train.split import split_events
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,16 +70,14 @@ def make_tensors(showers: Showers, config: CaloFlowConfig, device: str) -> Showe
             where=f"data.conditions: {missing[0]}",
             found=", ".join(["incident_energy_gev", *showers.conditions]),
         )
-    n = len(showers)
-    n_validation = max(1, round(config.data.validation_fraction * n))
-    if n - n_validation < _MIN_TRAINING:
-        raise DataError(
-            "too few showers to train on",
-            where=showers.provenance.get("file"),
-            expected=f"at least {_MIN_TRAINING}",
-            found=n - n_validation,
-            remedy="use more data: a larger file, or a wider selection in [data]",
-        )
+    split = split_events(
+        len(showers),
+        config.data.validation_fraction,
+        seed=config.seed,
+        at_least=_MIN_TRAINING,
+        what="showers",
+        where=showers.provenance.get("file"),
+    )
     if float(showers.voxels_mev.max()) < config.preprocessing.threshold_mev:
         raise ConfigError(
             "no voxel of the data reaches the hit threshold",
@@ -89,12 +88,11 @@ def make_tensors(showers: Showers, config: CaloFlowConfig, device: str) -> Showe
         )
     columns = [showers.incident_energy_gev, *(showers.conditions[name] for name in names[1:])]
     conditions = np.stack(columns, axis=1).astype(np.float32)
-    order = np.random.default_rng(config.seed).permutation(n)
     return ShowerTensors(
         voxels_mev=torch.from_numpy(np.ascontiguousarray(showers.voxels_mev)).to(device),
         conditions=torch.from_numpy(conditions).to(device),
-        train=torch.from_numpy(np.sort(order[n_validation:])).to(device),
-        validation=torch.from_numpy(np.sort(order[:n_validation])).to(device),
+        train=torch.from_numpy(split.train).to(device),
+        validation=torch.from_numpy(split.validation).to(device),
         mirrors=torch.from_numpy(_mirrors(showers, config)).to(device),
         valid=torch.from_numpy(_valid_range(conditions, config)).to(device),
     )

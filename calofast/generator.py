@@ -17,7 +17,7 @@ from calofast.geometry import Geometry
 from calofast.showers import Showers, require_cells, unit_of
 from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
 from hepflows.config import build
-from hepflows.document import RESTORE
+from hepflows.document import RESTORE, require_kind, require_ranges
 from hepflows.errors import ArtefactError, GeometryError
 from hepflows.sampler import sample_in_tiles
 
@@ -250,13 +250,7 @@ class CaloGenerator:
             ArtefactError: it is incomplete, altered, of another task or of another schema version.
         """
         document, state = load_artefact(directory)
-        if document.task != TASK_NAME or document.kind not in ("teacher", "student"):
-            raise ArtefactError(
-                "this is not a calofast generator",
-                where=directory,
-                expected="task calofast, kind teacher or student",
-                found=f"task {document.task}, kind {document.kind}",
-            )
+        require_kind(document, TASK_NAME, ("teacher", "student"), where=directory)
         config = build(CaloFlowConfig, document.config, where=f"{directory}: config")
         try:
             geometry = Geometry.from_dict(document.geometry, where="geometry")
@@ -264,10 +258,7 @@ class CaloGenerator:
             raise ArtefactError(
                 "the geometry is damaged", where=f"{directory}/generator.json", found=str(error), remedy=RESTORE
             ) from error
-        if missing := [name for name in config.data.conditions if name not in document.valid_range]:
-            raise ArtefactError(
-                "a condition has no valid range", where=f"{directory}: valid_range", expected=missing[0], remedy=RESTORE
-            )
+        require_ranges(document, config.data.conditions, where=directory)
         kind: Literal["teacher", "student"] = "teacher" if document.kind == "teacher" else "student"
         model = CaloFlowModel(geometry.layer_sizes, config, kind)
         load_state(model, state, where=directory)

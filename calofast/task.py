@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepflows.errors import ConfigError, OutputError
@@ -11,6 +10,7 @@ from hepflows.task import DemoAssets, Description
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from calofast.generator import CaloGenerator
     from calofast.observables import ShowerDomain
     from calofast.showers import Showers
-    from calofast.training import Run
     from hepflows.train.progress import Reporter
 
 _TEST_PART = (0.8, 1.0)
@@ -112,15 +111,12 @@ class CaloTask:
         reporter: Reporter | None = None,
     ) -> Mapping[str, Path]:
         """Train Flow I, the teacher and, if configured, the student; artefacts go to out/teacher, out/student."""
-        from calofast.training import CaloFlow, distill, fit
-        from hepflows.files import remove_leftovers
+        from calofast.training import CaloFlow, Run, distill, fit
+        from hepflows.train.run import training_folder
 
         showers = _read(config.data, data_path)
-        run = _run(out / "training", data_path, resume=resume, device=device, reporter=reporter)
-        if resume:
-            remove_leftovers(out)
-        else:
-            _clear(out / "training")
+        folder = training_folder(out, resume=resume)
+        run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
         teacher = fit(CaloFlow(showers.geometry, config), showers, run=run)
         written = {"teacher": teacher.save(out / "teacher", force=force or resume)}
         if not resume:
@@ -144,7 +140,7 @@ class CaloTask:
         reporter: Reporter | None = None,
     ) -> Path:
         """Train a student for a saved teacher; checkpoints are kept beside `out`."""
-        from calofast.training import distill
+        from calofast.training import Run, distill
 
         generator = self.load(teacher)
         _require_same(config, generator.config)
@@ -156,7 +152,7 @@ class CaloTask:
         showers = _read(config.data, data_path)
         if not resume:
             _clear(folder)
-        run = _run(folder, data_path, resume=resume, device=device, reporter=reporter)
+        run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
         student = distill(generator, showers, student=config.student, run=run)
         return student.save(out, force=force or resume)
 
@@ -179,20 +175,6 @@ def _read(data: DataConfig, path: Path) -> Showers:
     from calofast.reading import read_showers
 
     return read_showers(path, **data.arguments())
-
-
-def _run(folder: Path, data: Path, *, resume: bool, device: str, reporter: Reporter | None) -> Run:
-    from calofast.training import Run
-    from hepflows.files import sha256_of
-    from hepflows.train.progress import SilentReporter
-
-    return Run(
-        directory=folder,
-        resume=resume,
-        device=device,
-        reporter=reporter or SilentReporter(),
-        provenance={"data_file": Path(data).name, "data_sha256": sha256_of(data)},
-    )
 
 
 def _require_same(given: CaloFlowConfig, trained: CaloFlowConfig) -> None:

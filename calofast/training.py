@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +14,23 @@ from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
 from calofast.showers import require_cells
 from hepflows.errors import ArtefactError
+from hepflows.train.checkpoint import identity
 from hepflows.train.distill import Distillation
-from hepflows.train.loop import FitResult
 from hepflows.train.loop import fit as run_training
 from hepflows.train.objectives import MaximumLikelihood
-from hepflows.train.progress import Reporter, SilentReporter
+from hepflows.train.run import Run
+from hepflows.train.seeding import seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from torch import Tensor
 
     from calofast.geometry import Geometry
     from calofast.showers import Showers
     from hepflows.config import StrictConfig
+
+__all__ = ["CaloFlow", "Run", "distill", "fit"]
 
 _PROBE = 512  # showers generated to measure what the threshold removes
 
@@ -46,29 +46,6 @@ class CaloFlow:
 
     geometry: Geometry
     config: CaloFlowConfig = field(default_factory=CaloFlowConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Where and how a training runs.
-
-    Attributes:
-        directory: for checkpoints and logs, one sub-directory a model; None keeps nothing.
-        resume: continue from the checkpoints there.
-        device: torch device.
-        reporter: where progress goes.
-        provenance: what is written into the artefact about the data.
-    """
-
-    directory: Path | None = None
-    resume: bool = False
-    device: str = "cpu"
-    reporter: Reporter = field(default_factory=SilentReporter)
-    provenance: Mapping[str, Any] | None = None
-
-    def folder(self, name: str) -> Path | None:
-        """Directory of one model."""
-        return None if self.directory is None else self.directory / name
 
 
 def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGenerator:
@@ -87,7 +64,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
     config = model.config
     require_cells(model.geometry, showers)
     data = make_tensors(showers, config, run.device)
-    with _seeded(config.seed):
+    with seeded(config.seed):
         network = CaloFlowModel(model.geometry.layer_sizes, config, "teacher").to(run.device)
         voxels, conditions = data.voxels_mev[data.train], data.conditions[data.train]
         network.fit_preprocessing(voxels, conditions, data.valid)
@@ -123,7 +100,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
         reporter=run.reporter,
         identity=_identity(showers, config.preprocessing, config.data, config.teacher),
     )
-    training = {"layer_energies": _summary(first), "teacher": _summary(second), "n_train": len(data.train)}
+    training = {"layer_energies": first.summary(), "teacher": second.summary(), "n_train": len(data.train)}
     return _finish(network, model.geometry, config, showers, run, training, data)
 
 
@@ -156,7 +133,7 @@ def distill(
     config = teacher.config.model_copy(update={"student": settings})
     data = make_tensors(showers, config, run.device)
     guide = teacher.model.to(run.device)
-    with _seeded(config.seed):
+    with seeded(config.seed):
         network = CaloFlowModel(teacher.geometry.layer_sizes, config, "student").to(run.device)
         network.copy_first_stage(guide)
         pool = _draw_contexts(guide, data.conditions[data.train], 4 * len(data.train))
@@ -180,7 +157,7 @@ def distill(
         reporter=run.reporter,
         identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
     )
-    training = {**teacher.document["training"], "student": _summary(result)}
+    training = {**teacher.document["training"], "student": result.summary()}
     run = replace(run, provenance={**teacher.document["provenance"], **(run.provenance or {})})
     return _finish(network, teacher.geometry, config, showers, run, training, data)
 
@@ -225,23 +202,7 @@ def _finish(
 
 def _identity(showers: Showers, *settings: StrictConfig, follows: CaloFlowModel | None = None) -> str:
     """Hash of what a training builds on: the showers, settings, and the teacher that a student follows."""
-    digest = hashlib.sha256()
-    for part in settings:
-        digest.update(part.model_dump_json().encode())
-    for array in (showers.incident_energy_gev, showers.voxels_mev, *showers.conditions.values()):
-        digest.update(array.tobytes())
-    for name, tensor in sorted(follows.state_dict().items() if follows else []):
-        digest.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _summary(result: FitResult) -> dict[str, Any]:
-    return {"best_epoch": result.best_epoch, "best_loss": result.best_loss, "history": result.history}
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights and noise from a seed, and leave torch's generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+    arrays = (showers.incident_energy_gev, showers.voxels_mev, *showers.conditions.values())
+    weights = sorted(follows.state_dict().items()) if follows else []
+    followed = (part for name, tensor in weights for part in (name, tensor.detach().cpu().numpy()))
+    return identity(*(part.model_dump_json() for part in settings), *arrays, *followed)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hepflows import registry
 from hepflows.commands.generate import conditions_like, sampled
+from hepflows.demo_table import print_table
 from hepflows.errors import ConfigError
 from hepflows.files import atomic_file, check_output
 from hepflows.train.progress import SilentReporter
@@ -212,33 +213,6 @@ def _write_report(comparison: Comparison, folder: Path) -> None:
     for file in sorted(temporary.iterdir()):
         file.replace(folder / file.name)
     temporary.rmdir()
-
-
-def print_table(summary: Mapping[str, Any], assets: DemoAssets, *, console: Console) -> None:
-    """Print the chief metrics of a summary: floor of the reference, and each sample with its error."""
-    from rich.table import Table
-
-    samples: Mapping[str, Mapping[str, Mapping[str, Any]]] = summary["samples"]
-    caption = f"{summary['n_reference']} reference events; value ± statistical error"
-    table = Table(title=assets.title, caption=caption)
-    for column in ("metric", f"{assets.reference} floor", *samples):
-        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=column == "metric")
-    for metric in assets.metrics:
-        entries = [sample.get(metric) for sample in samples.values()]
-        floors = [entry.get("floor") for entry in entries if entry is not None]
-        table.add_row(metric, _number(floors[0] if floors else None), *(_entry(entry) for entry in entries))
-    console.print(table)
-
-
-def _entry(entry: Mapping[str, Any] | None) -> str:
-    if entry is None or entry.get("value") is None:
-        return "-"
-    error = entry.get("error")
-    return _number(entry["value"]) + ("" if error is None else f" ± {error:.2g}")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
 
 
 def _write_index(path: Path, pages: Sequence[tuple[DemoAssets, Mapping[str, Any]]]) -> None:

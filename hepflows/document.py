@@ -16,7 +16,7 @@ from hepflows.errors import ArtefactError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 SCHEMA: Final = "hepflows-generator/1"
 DOCUMENT_NAME: Final = "generator.json"
@@ -121,6 +121,35 @@ def read_document(directory: str | os.PathLike[str]) -> GeneratorDocument:
             found=path.stat().st_size,
         )
     return _parse(path)
+
+
+def require_kind(
+    document: GeneratorDocument, task: str, kinds: Collection[str], *, where: str | os.PathLike[str]
+) -> None:
+    """Refuse the document of another task, or of a kind that the task does not know.
+
+    Raises:
+        ArtefactError: naming what was expected and what `where` holds.
+    """
+    if document.task != task or document.kind not in kinds:
+        raise ArtefactError(
+            f"this is not a {task} generator",
+            where=where,
+            expected=f"task {task}, kind {' or '.join(kinds)}",
+            found=f"task {document.task}, kind {document.kind}",
+        )
+
+
+def require_ranges(document: GeneratorDocument, conditions: Iterable[str], *, where: str | os.PathLike[str]) -> None:
+    """Refuse a document that lacks the trained range of a condition.
+
+    Raises:
+        ArtefactError: naming the first such condition.
+    """
+    if missing := [name for name in conditions if name not in document.valid_range]:
+        raise ArtefactError(
+            "a condition has no valid range", where=f"{where}: valid_range", expected=missing[0], remedy=RESTORE
+        )
 
 
 def _finite(value: Any) -> Any:

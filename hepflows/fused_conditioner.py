@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
-from hepflows.fused_passes import Forms, backward_pass, forward_pass
+from hepflows.fused_arrays import Forms
+from hepflows.fused_passes import backward_pass, forward_pass
 from hepflows.plain import is_plain
 from hepflows.precision import current_precision
 from hepflows.splines import portable_rational_quadratic

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hepflows.conditions import stack_conditions
 from hepflows.errors import ConditionError
 
 if TYPE_CHECKING:
@@ -50,20 +51,12 @@ def condition_matrix(
             expected=", ".join(names),
             found=", ".join(conditions) or "none",
         )
-    columns = [np.asarray(conditions[name], dtype=np.float32) for name in names]
-    for name, column in zip(names, columns, strict=True):
-        if column.ndim != 1 or len(column) != len(columns[0]):
-            raise ConditionError(
-                "wrong shape", where=name, expected=f"({len(np.atleast_1d(columns[0]))},)", found=column.shape
-            )
-        if not np.isfinite(column).all():
-            raise ConditionError("not a finite number", where=f"{name}[{int(np.argmin(np.isfinite(column)))}]")
+    matrix = stack_conditions(conditions, names, n=n)
+    for name, column in zip(names, matrix.T, strict=True):
         if name == "multiplicity" and (wrong := column != np.round(column)).any():
             first = int(np.argmax(wrong))
             raise ConditionError("not a whole number", where=f"{name}[{first}]", found=f"{column[first]:g}")
-    if n is not None and n != len(columns[0]):
-        raise ConditionError("wrong number of conditions", expected=f"n = {n}", found=len(columns[0]))
-    return np.stack(columns, axis=1)
+    return matrix
 
 
 def check_range(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from hepflows.errors import DataError
+from hepflows.train.split import split_events
 from jetgen.preprocessing import Constituents
 
 if TYPE_CHECKING:
@@ -59,26 +60,23 @@ def make_tensors(jets: Jets, config: JetFlowConfig, device: str) -> JetTensors:
         DataError: too few jets, or jets without a mass where the mass is a condition.
     """
     jets = jets.ordered()
-    n = len(jets)
-    n_validation = max(1, round(config.data.validation_fraction * n))
-    if n - n_validation < _MIN_TRAINING:
-        raise DataError(
-            "too few jets to train on",
-            where=jets.provenance.get("file"),
-            expected=f"at least {_MIN_TRAINING}",
-            found=n - n_validation,
-            remedy="use more data: a larger file, or a wider selection in [data]",
-        )
+    split = split_events(
+        len(jets),
+        config.data.validation_fraction,
+        seed=config.seed,
+        at_least=_MIN_TRAINING,
+        what="jets",
+        where=jets.provenance.get("file"),
+    )
     mass = jets.mass_rel
     columns = np.stack([mass, jets.multiplicity], axis=1)[:, : len(config.conditions)].astype(np.float32)
-    order = np.random.default_rng(config.seed).permutation(n)
     arrays = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask)
     return JetTensors(
         constituents=Constituents(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)),
         conditions=torch.from_numpy(columns).to(device),
         mass=torch.from_numpy(mass).to(device),
-        train=torch.from_numpy(np.sort(order[n_validation:])).to(device),
-        validation=torch.from_numpy(np.sort(order[:n_validation])).to(device),
+        train=torch.from_numpy(split.train).to(device),
+        validation=torch.from_numpy(split.validation).to(device),
         valid=torch.from_numpy(_valid_range(columns, jets.n_slots)).to(device),
     )
 

@@ -11,7 +11,7 @@ import torch
 
 from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
 from hepflows.config import build
-from hepflows.document import RESTORE
+from hepflows.document import RESTORE, require_kind, require_ranges
 from hepflows.errors import ArtefactError
 from hepflows.sampler import sample_in_tiles
 from jetgen.condition_checks import check_range, condition_matrix, required_number
@@ -69,7 +69,7 @@ class JetGenerator:
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that a jet takes: three a slot, and one more if its sum of pT is drawn."""
+        """Normal numbers that a jet takes: three a slot, and one before if its sum of pT is drawn."""
         return self.model.noise_dim
 
     def sample(
@@ -171,7 +171,7 @@ class JetGenerator:
             "noise": {
                 "distribution": "standard normal",
                 "size": self.noise_dim,
-                "order": "three a slot" + (", sum of pT" if self.model.pt_sum is not None else ""),
+                "order": ("sum of pT, " if self.model.pt_sum is not None else "") + "three a slot",
             },
             "outputs": [
                 {
@@ -206,23 +206,14 @@ class JetGenerator:
             ArtefactError: it is incomplete, altered, of another task or of another schema version.
         """
         document, state = load_artefact(directory)
-        if document.task != TASK_NAME or document.kind not in PRESETS:
-            raise ArtefactError(
-                "this is not a jetgen generator",
-                where=directory,
-                expected=f"task jetgen, kind {', '.join(PRESETS)}",
-                found=f"task {document.task}, kind {document.kind}",
-            )
+        require_kind(document, TASK_NAME, PRESETS, where=directory)
         config = build(JetFlowConfig, document.config, where=f"{directory}: config")
         slots = document.geometry.get("n_slots")
         if not isinstance(slots, int) or slots < 1:
             raise ArtefactError(
                 "the number of slots is missing", where=f"{directory}/generator.json: geometry", remedy=RESTORE
             )
-        if missing := [name for name in config.conditions if name not in document.valid_range]:
-            raise ArtefactError(
-                "a condition has no valid range", where=f"{directory}: valid_range", expected=missing[0], remedy=RESTORE
-            )
+        require_ranges(document, config.conditions, where=directory)
         model = JetFlowModel(slots, config)
         model.keep_trained()
         load_state(model, state, where=directory)

@@ -71,7 +71,7 @@ class JetFlowModel(nn.Module):
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that a jet takes: three a slot, and one more if its sum of pT is drawn."""
+        """Normal numbers that a jet takes: three a slot, and one before if its sum of pT is drawn."""
         return 3 * self.n_slots + (self.pt_sum is not None)
 
     @property
@@ -180,8 +180,8 @@ class JetFlowModel(nn.Module):
         """What `sample` gives before the mass is made exact."""
         inputs, total = self.conditions(conditions), None
         if self.pt_sum is not None:
-            total = self.pt_sum.sample(noise[:, 3 * self.n_slots :], inputs)
-            noise = noise[:, : 3 * self.n_slots]
+            total = self.pt_sum.sample(noise[:, :1], inputs)
+            noise = noise[:, 1:]
         context = self._context(conditions, total)
         if isinstance(self.network, ContinuousFlow):
             y = self.network.sample(noise, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -108,30 +109,16 @@ class JetTask:
         reporter: Reporter | None = None,
     ) -> Mapping[str, Path]:
         """Train a generator, or several variants; artefacts go to directories of `out` with the presets' names."""
-        import shutil
-
-        from hepflows.files import remove_leftovers, sha256_of
-        from hepflows.train.progress import SilentReporter
+        from hepflows.train.run import training_folder
         from jetgen.reading import read_jets
         from jetgen.training import JetFlow, Run, fit
 
         jets = read_jets(data_path, **config.data.arguments())
-        folder = out / "training"
-        if resume:
-            remove_leftovers(out)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-        digest = sha256_of(data_path)
+        folder = training_folder(out, resume=resume)
+        run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
         written: dict[str, Path] = {}
         for each in config.each():
-            run = Run(
-                directory=folder / each.preset,
-                resume=resume,
-                device=device,
-                reporter=reporter or SilentReporter(),
-                provenance={"data_file": data_path.name, "data_sha256": digest},
-            )
-            generator = fit(JetFlow(config=each), jets, run=run)
+            generator = fit(JetFlow(config=each), jets, run=replace(run, directory=folder / each.preset))
             written[each.preset] = generator.save(out / each.preset, force=force or resume)
         return written
 

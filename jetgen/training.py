@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,8 +9,10 @@ import torch
 from hepflows.config import build, did_you_mean
 from hepflows.errors import ConfigError, DataError
 from hepflows.flow_matching import ContinuousFlow
+from hepflows.train.checkpoint import identity
 from hepflows.train.loop import fit as run_training
-from hepflows.train.progress import Reporter, SilentReporter
+from hepflows.train.run import Run
+from hepflows.train.seeding import seeded
 from jetgen.config import JetFlowConfig
 from jetgen.dataset import JetTensors, make_tensors
 from jetgen.generator import JetGenerator
@@ -23,13 +22,14 @@ from jetgen.kinematics import mass_rel
 from jetgen.presets import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from torch import Tensor
 
     from jetgen.jets import Jets
     from jetgen.presets import MassConstraint
+
+__all__ = ["JetFlow", "JetObjective", "Run", "fit"]
 
 _CHUNK = 1000  # validation jets evaluated at once
 
@@ -94,25 +94,6 @@ def _fitting_preset(condition: Sequence[str] | None, mass_constraint: MassConstr
         if fits and (wanted is not None or mass_constraint is not None):
             return name
     return "exact"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """Where and how a training runs.
-
-    Attributes:
-        directory: for the checkpoint and the log; None keeps nothing.
-        resume: continue from the checkpoint there.
-        device: torch device.
-        reporter: where progress goes.
-        provenance: what is written into the artefact about the data.
-    """
-
-    directory: Path | None = None
-    resume: bool = False
-    device: str = "cpu"
-    reporter: Reporter = field(default_factory=SilentReporter)
-    provenance: Mapping[str, Any] | None = None
 
 
 class JetObjective(torch.nn.Module):
@@ -181,7 +162,7 @@ def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
     run = run or Run()
     config = flow.config
     data = make_tensors(jets, config, run.device)
-    with _seeded(config.seed):
+    with seeded(config.seed):
         model = JetFlowModel(jets.n_slots, config).to(run.device)
         constituents, _ = data.batch(data.train)
         if config.architecture == "equivariant" and float(constituents.mask.float().sum(1).max()) < 2:
@@ -201,12 +182,7 @@ def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
         identity=_identity(jets, config),
     )
     model.keep_trained()
-    training = {
-        "best_epoch": result.best_epoch,
-        "best_loss": result.best_loss,
-        "history": result.history,
-        "n_train": len(data.train),
-    }
+    training = {**result.summary(), "n_train": len(data.train)}
     model = model.to("cpu").eval()
     provenance = {"kind": jets.kind, "n_jets": len(jets), **jets.provenance, **(run.provenance or {})}
     document = make_document(model, config, provenance=provenance, training=training)
@@ -215,15 +191,5 @@ def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
 
 def _identity(jets: Jets, config: JetFlowConfig) -> str:
     """Hash of what a training builds on: the jets and the settings."""
-    digest = hashlib.sha256(config.model_dump_json(exclude={"training"}).encode())
-    for array in (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask):
-        digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from a seed, and leave torch's generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+    arrays = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask)
+    return identity(config.model_dump_json(exclude={"training"}), *arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
 _ADAM_STATE = ("exp_avg", "exp_avg_sq", "step")
@@ -46,18 +48,41 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ) from error
 
 
-def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Moments and step counts of Adam, named after the parameters."""
-    return {
-        f"{kind}/{name}": optimizer.state[parameter][kind]
-        for name, parameter in model.named_parameters()
-        if parameter in optimizer.state
-        for kind in _ADAM_STATE
-    }
+def identity(*parts: str | NDArray[Any]) -> str:
+    """Hash of what a training builds on, configurations as JSON and arrays for example; see `fit`."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part.tobytes())
+    return digest.hexdigest()
 
 
-def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave."""
+def copied_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """State of a model that later steps do not change."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def training_tensors(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, best: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """State of the model, that of its best epoch, and moments and step counts of Adam, named after the parameters."""
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in best.items()}
+    for name, parameter in model.named_parameters():
+        if parameter in optimizer.state:
+            tensors |= {f"{kind}/{name}": optimizer.state[parameter][kind] for kind in _ADAM_STATE}
+    return tensors
+
+
+def restore_tensors(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Put back what `training_tensors` gave, and return the state of the best epoch."""
+    model.load_state_dict(_under("model/", tensors))
     for name, parameter in model.named_parameters():
         if f"step/{name}" in tensors:
             optimizer.state[parameter] = {kind: tensors[f"{kind}/{name}"].to(parameter.device) for kind in _ADAM_STATE}
+    return _under("best/", tensors)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

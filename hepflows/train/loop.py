@@ -9,41 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import signal
-import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from hepflows.errors import Interrupted, TrainingError
 from hepflows.files import atomic_file, remove_leftovers
 from hepflows.precision import matmul_precision
-from hepflows.train.checkpoint import load_checkpoint, optimizer_tensors, restore_optimizer, save_checkpoint
+from hepflows.train.checkpoint import copied_state, load_checkpoint, restore_tensors, save_checkpoint, training_tensors
 from hepflows.train.progress import Reporter, SilentReporter
+from hepflows.train.seeding import generator_of, seed_of
 from hepflows.train.settings import TrainingConfig, learning_rate
+from hepflows.train.signals import stop_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import threading
     from pathlib import Path
 
     from torch import Tensor, nn
 
+    from hepflows.train.objectives import Objective
+
 _MAX_SKIPPED = 20  # steps in a row without a finite gradient before the training gives up
-
-
-class Objective(Protocol):
-    """What is minimised."""
-
-    def training_loss(self, index: Tensor) -> Tensor:
-        """Scalar loss of the training events with these indices, with gradient."""
-        ...
-
-    def validation_loss(self) -> float:
-        """Loss on the held-out events; called in evaluation mode, without gradients, always seeded alike."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +48,10 @@ class FitResult:
     history: list[dict[str, float]]
     best_epoch: int
     best_loss: float
+
+    def summary(self) -> dict[str, Any]:
+        """What the artefact tells of the training, JSON-able."""
+        return {"best_epoch": self.best_epoch, "best_loss": self.best_loss, "history": self.history}
 
 
 @dataclass
@@ -114,7 +107,7 @@ def fit(
     if resume:
         trainer.restore()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices), _stop_signals() as stop:
+    with torch.random.fork_rng(devices=devices), stop_signals() as stop:
         trainer.run(title, reporter, stop)
     progress = trainer.progress
     model.load_state_dict(trainer.best)
@@ -149,7 +142,7 @@ class _Trainer:
         self.steps_per_epoch = math.ceil(n_train / settings.batch_size)
         self.total = settings.epochs * self.steps_per_epoch
         self.progress = _Progress()
-        self.best = _copy(model)
+        self.best = copied_state(model)
 
     def run(self, title: str, reporter: Reporter, stop: threading.Event) -> None:
         progress, shown = self.progress, {}
@@ -162,7 +155,7 @@ class _Trainer:
             while not progress.finished:
                 epoch, batch = divmod(progress.step, self.steps_per_epoch)
                 if batch == 0 or len(order) == 0:
-                    order = torch.randperm(self.n_train, generator=_generator(self.seed, "epoch", epoch))
+                    order = torch.randperm(self.n_train, generator=generator_of(self.seed, "epoch", epoch))
                 rows = order[batch * self.settings.batch_size : (batch + 1) * self.settings.batch_size]
                 loss = self._step(rows)
                 if batch + 1 == self.steps_per_epoch:
@@ -179,7 +172,7 @@ class _Trainer:
         rate = learning_rate(self.settings, progress.step, self.total)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        torch.manual_seed(_seed(self.seed, "step", progress.step))
+        torch.manual_seed(seed_of(self.seed, "step", progress.step))
         self.model.train()
         with matmul_precision(self.settings.matmul_precision):
             loss = self.objective.training_loss(rows)
@@ -205,7 +198,7 @@ class _Trainer:
     def _close_epoch(self, epoch: int) -> dict[str, float]:
         progress, settings = self.progress, self.settings
         self.model.eval()
-        torch.manual_seed(_seed(self.seed, "validation", 0))
+        torch.manual_seed(seed_of(self.seed, "validation", 0))
         with torch.no_grad():
             validation = self.objective.validation_loss()
         taken = self.steps_per_epoch - progress.skipped
@@ -220,7 +213,7 @@ class _Trainer:
         progress.history.append(entry)
         if validation < progress.best_loss:
             progress.best_loss, progress.best_epoch = validation, epoch
-            self.best = _copy(self.model)
+            self.best = copied_state(self.model)
         if epoch == 1 and not math.isfinite(validation):
             raise TrainingError("the validation loss is not a number after the first epoch", found=validation)
         patient = settings.patience == 0 or epoch - progress.best_epoch < settings.patience
@@ -241,9 +234,7 @@ class _Trainer:
         """Write checkpoint and log, each complete or not at all."""
         if self.directory is None:
             return
-        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        tensors |= {f"best/{name}": value for name, value in self.best.items()}
-        tensors |= optimizer_tensors(self.model, self.optimizer)
+        tensors = training_tensors(self.model, self.optimizer, self.best)
         state = {**vars(self.progress), "fingerprint": self._fingerprint()}
         save_checkpoint(self.directory / "checkpoint.safetensors", tensors, state)
         with atomic_file(self.directory / "log.jsonl", force=True) as temporary:
@@ -265,9 +256,7 @@ class _Trainer:
                 expected="the same model, data, seed and training settings",
                 remedy="restore the configuration, or train without --resume (with --force)",
             )
-        self.model.load_state_dict(_under("model/", tensors))
-        self.best = _under("best/", tensors)
-        restore_optimizer(self.model, self.optimizer, tensors)
+        self.best = restore_tensors(self.model, self.optimizer, tensors)
         self.progress = _Progress(**state)
 
     def _fingerprint(self) -> str:
@@ -281,41 +270,3 @@ class _Trainer:
             "identity": self.identity,
         }
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _seed(seed: int, purpose: str, number: int) -> int:
-    digest = hashlib.sha256(f"{seed}/{purpose}/{number}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
-
-
-def _generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(seed, purpose, number))
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Turn the first SIGINT or SIGTERM into an event, so that no step is cut in two; a second SIGINT kills."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, _: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

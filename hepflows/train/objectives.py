@@ -1,8 +1,8 @@
-"""Objectives shared by all models: maximum likelihood."""
+"""What is minimised: the interface of objectives, and the one shared by all flows, maximum likelihood."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from hepflows.flow import ConditionalFlow
 
 Batch = tuple["Tensor", "Tensor"]
+
+
+class Objective(Protocol):
+    """What is minimised."""
+
+    def training_loss(self, index: Tensor) -> Tensor:
+        """Scalar loss of the training events with these indices, with gradient."""
+        ...
+
+    def validation_loss(self) -> float:
+        """Loss on the held-out events; called in evaluation mode, without gradients, always seeded alike."""
+        ...
 
 
 class MaximumLikelihood:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +14,12 @@ from rich.console import Console
 from hepflows import registry
 from hepflows.cli import main
 from hepflows.demo import Steps, installed_steps, run_demo
+from hepflows.demo_table import fitting_blocks, print_table
 from hepflows.errors import ConfigError, OutputError
 from hepflows.task import DemoAssets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 CONFIG = 'task = "toy"\n[student]\nblocks = 1\n'
 
@@ -171,3 +172,57 @@ def test_without_demonstrations_there_is_nothing_to_do(chain, tmp_path: Path) ->
     none = Steps(tasks=(), export=steps.export, run_exported=steps.run_exported, compare=steps.compare)
     with pytest.raises(ConfigError, match="no installed task brings a demonstration"):
         run_demo(tmp_path / "demo", steps=none)
+
+
+JETS = DemoAssets(
+    directory="jets",
+    title="Toy jets",
+    config_text=CONFIG,
+    data_path=Path("jets.h5"),
+    test_selection={},
+    exported="exact",
+    reference="Pythia",
+    metrics=("w1m", "w1p", "w1efp", "fpd", "frechet_tagger", "auc", "mass_relative_error_max"),
+)
+VARIANTS = ("vnf", "cnf_m", "cnf_mn", "ccnf_m", "ccnf_mn", "exact", "equivariant")
+
+
+def shown(n_samples: int, width: int) -> str:
+    """What a console so wide shows of samples whose numbers are as long as numbers get."""
+    samples = {
+        name: {
+            metric: {"value": -1.2345e-05 * (1 + i + 10 * j), "error": 1.2e-05, "floor": 2.345e-05}
+            for j, metric in enumerate(JETS.metrics)
+        }
+        for i, name in enumerate(VARIANTS[:n_samples])
+    }
+    console = Console(file=io.StringIO(), width=width)
+    print_table({"samples": samples, "n_reference": 800}, JETS, console=console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for sample in samples.values():
+        for entry in sample.values():
+            assert f"{entry['value']:.4g} ± 1.2e-05" in text
+    for name in (*VARIANTS[:n_samples], *JETS.metrics, "Pythia floor"):
+        assert name in text
+    assert text.count("2.345e-05") >= len(JETS.metrics)
+    return text
+
+
+@pytest.mark.parametrize("width", [80, 60, 250])
+@pytest.mark.parametrize("n_samples", [1, 3, 7])
+def test_the_table_fits_the_console(n_samples: int, width: int) -> None:
+    assert max(map(len, shown(n_samples, width).splitlines())) <= width
+
+
+def test_values_are_whole_on_the_narrowest_console() -> None:
+    shown(7, 10)
+
+
+def test_a_wide_table_is_cut_between_columns_or_turned() -> None:
+    rows = [["metric", "first", "second"], ["mass", "1.25", "1.5"]]
+    turned = [["metric", "mass"], ["first", "1.25"], ["second", "1.5"]]
+    assert fitting_blocks(rows, 21) == [rows]
+    assert fitting_blocks(rows, 20) == [turned]
+    longer = [*rows, ["energy", "10.25", "10.5"], ["angle", "0.25", "0.5"], ["width", "0.1", "0.2"]]
+    assert fitting_blocks(longer, 14) == [[[row[0], row[1]] for row in longer], [[row[0], row[2]] for row in longer]]

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hepflows import coupling, fused_conditioner, fused_passes, incremental
+from hepflows import coupling, fused_arrays, fused_conditioner, incremental
 from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from hepflows.coupling import SplineCoupling
 from hepflows.precision import current_precision, matmul_precision
@@ -202,7 +202,7 @@ class _Dirty:
 
 @pytest.mark.parametrize("count", [33, 64, 130, 200])
 def test_nothing_is_read_that_was_not_written(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_passes, "workspace", _Dirty)
+    monkeypatch.setattr(fused_arrays, "workspace", _Dirty)
     _compare(
         _maf(7, 2, [30, 50]).double(),
         torch.randn(count, 7).double(),

@@ -78,22 +78,36 @@ def main() -> None:
     parser.add_argument("reference", type=Path)
     parser.add_argument("generated", nargs="*", help="NAME=PATH or NAME=PATH@0:0.8, a part of the file")
     parser.add_argument("--whole", action="store_true", help="compare with the whole reference")
+    parser.add_argument("--keep", type=Path, help="with --whole: file that keeps the reference's moments, NAME.npz")
     parser.add_argument("--part", default="0:1", help="part of the reference file")
     parser.add_argument("--public", choices="gqt", help="compare all files with the public jets instead")
     parser.add_argument("--first", type=int, help="that many jets of each file")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    samples = {"reference": activations(read(options.reference, share(options.part))[: options.first])}
+    samples = {}
+    if not options.whole:
+        samples["reference"] = activations(read(options.reference, share(options.part))[: options.first])
     for argument in options.generated:
         name, _, place = argument.partition("=")
         path, _, part = place.partition("@")
         samples[name] = activations(read(Path(path), share(part or "0:1"))[: options.first])
     if options.whole:
-        reference = moments(samples.pop("reference"))
+        reference = reference_moments(options)
         found = {name: against(reference, sample) for name, sample in samples.items()}
     else:
         found = compare(samples, options.public, options.seed)
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+def reference_moments(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Moments of the whole reference, from the file that keeps them if they are there."""
+    if options.keep is not None and options.keep.exists():
+        with np.load(options.keep) as kept:
+            return kept["mean"], kept["covariance"]
+    mean, covariance = moments(activations(read(options.reference, share(options.part))[: options.first]))
+    if options.keep is not None:
+        np.savez(options.keep, mean=mean, covariance=covariance)
+    return mean, covariance
 
 
 def share(text: str) -> tuple[float, float]:

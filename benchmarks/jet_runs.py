@@ -125,7 +125,8 @@ def seconds_per_epoch(config: JetFlowConfig, jets: jg.Jets) -> float:
     for share, step in ((1 - with_loss, 0), (with_loss, 10**9)):
         if share:
             objective.step.fill_(step)
-            laps = [_step(objective, optimizer, config.training.batch_size) for _ in range(_TIMED_STEPS)]
+            batch = min(config.training.batch_size, len(data.train))
+            laps = [_step(objective, optimizer, batch) for _ in range(_TIMED_STEPS)]
             total += share * sorted(laps)[_TIMED_STEPS // 2]
     return steps * total
 

@@ -43,8 +43,10 @@ class JetFlowModel(nn.Module):
     def __init__(self, n_slots: int, config: JetFlowConfig) -> None:
         super().__init__()
         self.n_slots, self.condition_names, self.constraint = n_slots, config.conditions, config.constraint
-        self.scale_jitter = config.scale_jitter if self.constraint == "exact" else 0.0
-        self.pt_sum_jitter = config.scale_jitter if config.pt_sum_constraint == "exact" else 0.0
+        # flow matching needs no density with a bound, and follows mass and sum better when it sees them as they are
+        jitter = config.scale_jitter if config.architecture == "coupling" else 0.0
+        self.scale_jitter = jitter if self.constraint == "exact" else 0.0
+        self.pt_sum_jitter = jitter if config.pt_sum_constraint == "exact" else 0.0
         self.mirrors, self.pairing = config.data.mirrors, config.equivariant.pairing
         c = len(self.condition_names)
         self.pt_sum = PtSum(c, n_slots) if config.pt_sum_constraint == "exact" else None

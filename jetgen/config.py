@@ -154,7 +154,7 @@ class JetFlowConfig(StrictConfig):
         mass_constraint: `none`, `loss` or `exact`.
         network: `coupling` or `equivariant`.
         pt_sum: `none`, or `exact`: the sum of pT is drawn first, and the constituents are scaled to it.
-        scale_jitter: with an exact mass, spread of the logarithm of the random scale that the angles get in the training
+        scale_jitter: with an exact mass, spread of the logarithm of the random scale that the angles get in training
             of a coupling flow, and with an exact sum of pT likewise of that of pT. The constraint removes it again;
             without it the mass would be a function of the constituents that a density cannot hold.
     """

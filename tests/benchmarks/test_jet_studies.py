@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,6 @@ from hepflows.observable import Measure
 from hepflows.philox import normal_noise
 from jetgen.reading import embedded_jets_path
 from jetgen.tagger import tagger_activations
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SMALL = ("coupling.blocks=2", "coupling.width=8", "coupling.depth=1", "training.batch_size=50")
 
@@ -304,3 +302,12 @@ def test_numbers_that_make_no_sense_are_refused(option: list[str], tmp_path: Pat
     with pytest.raises(SystemExit) as left:
         jet_studies.main(["run", "transform", "--out", str(tmp_path), *option])
     assert left.value.code == 2
+
+
+def test_the_documents_quote_the_results(capsys):
+    root = Path(__file__).parents[2]
+    assert jet_studies.main(["show", "--out", str(root / "benchmarks" / "results" / "studies")]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    text = (root / "docs" / "jets.md").read_text(encoding="utf-8")
+    assert all(row in text for row in rows)

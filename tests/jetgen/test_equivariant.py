@@ -103,7 +103,7 @@ def test_bfloat16_changes_the_velocity_by_its_rounding_alone(field, inputs):
 
 def test_a_recorded_graph_computes_the_same(field, inputs):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of the recorder itself
-        traced = torch.jit.trace(field, inputs[:3])
+        warnings.simplefilter("ignore")  # the recorder's own: that it will go, and that numbers become constants
+        traced = torch.jit.trace(field, inputs[:3], check_trace=False)
     assert "layer_norm" not in str(traced.inlined_graph)
     torch.testing.assert_close(traced(*inputs[:3]), field(*inputs[:3]), rtol=1e-10, atol=1e-10)

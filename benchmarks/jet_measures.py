@@ -22,7 +22,7 @@ from validation.sample_metrics import compare_measures
 from validation.splitting import condition_groups
 
 if TYPE_CHECKING:
-    from hepflows.observable import Measure
+    from numpy.typing import NDArray
 
 W1_SAMPLES, W1_BATCHES = 50_000, 5
 TRAININGS = 3
@@ -48,7 +48,7 @@ class Measurer:
         ours, theirs = (jg.OBSERVABLES.measures(jets) for jets in (self.reference, sample))
         drawn = [(a, b) for a, b in zip(ours, theirs, strict=True) if a.kind == "wasserstein"]
         others = [(a, b) for a, b in zip(ours, theirs, strict=True) if a.kind != "wasserstein"]
-        found = {a.names[0]: self._wasserstein(a, b) for a, b in drawn}
+        found = {a.names[0]: drawn_wasserstein(a.values, b.values, seed=self.seed) for a, b in drawn}
         found |= compare_measures(
             ([a for a, _ in others], np.arange(len(self.reference)), None),
             ([b for _, b in others], np.arange(len(sample)), None),
@@ -58,12 +58,6 @@ class Measurer:
         if self.classifier:
             found["auc"] = self._auc(sample)
         return {name: {"value": e.value, "error": e.error} for name, e in found.items() if np.isfinite(e.value)}
-
-    def _wasserstein(self, ours: Measure, theirs: Measure) -> Estimate:
-        batches = wasserstein_batches(
-            ours.values, theirs.values, eval_samples=W1_SAMPLES, batches=W1_BATCHES, seed=self.seed
-        ).mean(axis=1)
-        return Estimate(value=float(batches.mean()), error=float(batches.std()))
 
     def _auc(self, sample: jg.Jets) -> Estimate:
         n = min(len(sample), len(self.reference))
@@ -79,6 +73,13 @@ class Measurer:
         )
         spread = float(np.std(result.auc, ddof=1)) / np.sqrt(len(result.auc))
         return Estimate(value=float(np.mean(result.auc)), error=float(np.hypot(spread, result.auc_test_error)))
+
+
+def drawn_wasserstein(first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int) -> Estimate:
+    """W1 as in the jet table: over batches drawn with replacement, the mean of all features of (N, ..., F)."""
+    found = wasserstein_batches(first, second, eval_samples=W1_SAMPLES, batches=W1_BATCHES, seed=seed)
+    batches = found.mean(axis=1)
+    return Estimate(value=float(batches.mean()), error=float(batches.std()))
 
 
 def sizes(reference: jg.Jets, sample: jg.Jets) -> dict[str, Any]:

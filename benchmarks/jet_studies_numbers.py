@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import jetgen as jg
-from benchmarks.jet_measures import W1_BATCHES, W1_SAMPLES
+from benchmarks.jet_measures import drawn_wasserstein
 from hepflows.sampler import sample_in_tiles
-from validation.distances import wasserstein, wasserstein_batches, wasserstein_replicas
+from validation.distances import wasserstein, wasserstein_replicas
 from validation.histograms import Resampler
 from validation.measure import Estimate
 from validation.resampling import draw
@@ -106,13 +106,6 @@ def share(chosen: NDArray[np.bool_]) -> Estimate:
     """Share of true entries of (N,); the error is that of one more of each, so that 0 and 1 have one as well."""
     n, expected = len(chosen) + 2, (chosen.sum() + 1) / (len(chosen) + 2)
     return Estimate(value=float(chosen.mean()), error=float(np.sqrt(expected * (1 - expected) / n)))
-
-
-def drawn_wasserstein(first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int) -> Estimate:
-    """W1 as in the jet table: over batches drawn with replacement, the mean of all features of (N, ..., F)."""
-    found = wasserstein_batches(first, second, eval_samples=W1_SAMPLES, batches=W1_BATCHES, seed=seed)
-    batches = found.mean(axis=1)
-    return Estimate(value=float(batches.mean()), error=float(batches.std()))
 
 
 def exact_wasserstein(reference: jg.Jets, sample: jg.Jets, *, seed: int) -> dict[str, Estimate]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jetgen as jg
 from benchmarks import jet_studies_numbers as numbers
-from benchmarks.jet_measures import Measurer, sizes
+from benchmarks.jet_measures import Measurer, drawn_wasserstein, sizes
 from benchmarks.jet_runs import TRAINED_PART, Cell, data_file, load, train
 from benchmarks.jet_studies_settings import Settings, once
 from benchmarks.jet_table import SEED
@@ -170,7 +170,7 @@ def _memory(cell: Cell, known: jg.Jets, reference: jg.Jets) -> dict[str, Any]:
 
 
 def _masses(reference: jg.Jets, sample: jg.Jets) -> Metrics:
-    return numbers.entries({"w1m": numbers.drawn_wasserstein(reference.mass_rel, sample.mass_rel, seed=SEED)})
+    return numbers.entries({"w1m": drawn_wasserstein(reference.mass_rel, sample.mass_rel, seed=SEED)})
 
 
 def _shapes(reference: Sequence[Measure], sample: jg.Jets) -> Metrics:

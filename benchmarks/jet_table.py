@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -30,7 +31,7 @@ from benchmarks.jet_runs import TRAINED_PART, Cell, data_file, load, train
 from benchmarks.jet_table_text import table
 from hepflows.benchmarking.machine import describe_machine
 from hepflows.commands.options import terminal_reporter
-from hepflows.errors import HepflowsError
+from hepflows.errors import ConfigError, HepflowsError, MissingDependencyError
 from hepflows.files import atomic_file
 from jetgen.presets import PRESETS
 
@@ -41,7 +42,6 @@ KINDS = ("g", "q", "t")
 SEED = 7
 FPND_JETS = 10_000
 """Jets of each sample for the Frechet ParticleNet distance, whose bias depends on their number."""
-BAD_INPUT = 2
 _MACHINE = ("cpu", "cores", "python", "versions", "torch_threads")
 _FPND = Path(__file__).parent.parent / "tests" / "reference" / "frechet_particlenet.py"
 
@@ -55,12 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             run(options)
     except HepflowsError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
-        return BAD_INPUT
+        return error.exit_code
     return 0
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, generate and measure what is missing."""
+    if options.jetnet and shutil.which(options.jetnet) is None:
+        raise ConfigError("there is no such interpreter", where="--jetnet", found=options.jetnet)
     torch.set_num_threads(1)
     console = Console(stderr=True)
     reporter = terminal_reporter()
@@ -128,8 +130,15 @@ def _fpnd(sample: Path, part: tuple[float, float], cell: Cell, python: str) -> d
     # glibc would give large blocks back to the system after every batch, and take half of the time for it
     own = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
     answer = subprocess.run(  # noqa: S603 - the user's own interpreter
-        command, check=True, capture_output=True, text=True, env=os.environ | own
+        command, check=False, capture_output=True, text=True, env=os.environ | own
     )
+    if answer.returncode:
+        raise MissingDependencyError(
+            "the Frechet ParticleNet distance could not be computed",
+            where="--jetnet",
+            found=answer.stderr.strip().rpartition("\n")[2] or f"exit code {answer.returncode}",
+            remedy="name an interpreter with tests/reference/requirements.txt installed, and run again: it goes on",
+        )
     entry = json.loads(answer.stdout)["sample"]
     return {"value": entry["fpnd"], "error": entry["error"]}
 

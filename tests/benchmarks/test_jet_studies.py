@@ -18,7 +18,6 @@ from benchmarks import jet_studies_numbers as numbers
 from benchmarks.jet_studies_settings import Settings, collect, once
 from benchmarks.jet_studies_text import SECTIONS, figure, tables
 from hepflows.errors import ConfigError
-from hepflows.observable import Measure
 from hepflows.philox import normal_noise
 from jetgen.reading import embedded_jets_path
 from jetgen.tagger import tagger_activations
@@ -49,7 +48,7 @@ def file(jets: jg.Jets, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file of top jets, and fewer draws than the studies make."""
     monkeypatch.setenv("HEPFLOWS_DATA", str(file))
-    monkeypatch.setattr(numbers, "W1_SAMPLES", 200)
+    monkeypatch.setattr(jet_measures, "W1_SAMPLES", 200)
     monkeypatch.setattr(numbers, "REPLICAS", 10)
     monkeypatch.setattr(jet_studies_runs, "NEIGHBOURS", 100)
 
@@ -133,13 +132,12 @@ def test_shapes_of_other_jets_are_farther(jets: jg.Jets, data: None) -> None:
     assert all(far[name].value > near[name].value + far[name].error for name in near)
 
 
-def test_drawn_distance_is_that_of_the_jet_table(jets: jg.Jets, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (numbers, jet_measures):
-        monkeypatch.setattr(module, "W1_SAMPLES", 200)
-    one, two = jets.particles[:300], jets.particles[300:600]
-    measures = (Measure(kind="wasserstein", names=("w1",), label="", values=values) for values in (one, two))
-    expected = jet_measures.Measurer(jets, seed=3)._wasserstein(*measures)
-    assert numbers.drawn_wasserstein(one, two, seed=3) == expected
+def test_drawn_distance_grows_by_a_shift(jets: jg.Jets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jet_measures, "W1_SAMPLES", 2000)
+    masses = jets.mass_rel
+    found = [jet_measures.drawn_wasserstein(masses, masses + shift, seed=3) for shift in (0.0, 0.5)]
+    assert found[0].value < 0.05
+    assert found[1].value == pytest.approx(0.5, abs=5 * found[1].error + 0.01)
 
 
 def test_copies_of_training_jets_are_found() -> None:

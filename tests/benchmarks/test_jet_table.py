@@ -95,16 +95,17 @@ def test_a_cell_is_trained_and_measured_once(data, tmp_path, capsys):
     (["--kinds", "x"], "x.hdf5"),
     (["--variants", "cnf_nm"], "cnf_nm"),
     (["--set", "coupling.bloks=2"], "bloks"),
+    (["--jetnet", "no-such-python"], "no-such-python"),
 ])  # fmt: skip
 def test_bad_input_is_named(data, tmp_path, capsys, arguments, message):
     command = ["run", "--out", str(tmp_path / "runs"), "--kinds", "t", "--variants", "vnf", "--minutes", "0.001"]
-    assert jet_table.main([*command, *arguments]) == jet_table.BAD_INPUT
+    assert jet_table.main([*command, *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_without_data_the_variable_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("HEPFLOWS_DATA", raising=False)
-    assert jet_table.main(["run", "--out", str(tmp_path)]) == jet_table.BAD_INPUT
+    assert jet_table.main(["run", "--out", str(tmp_path)]) == 2
     assert "HEPFLOWS_DATA" in capsys.readouterr().err
 
 

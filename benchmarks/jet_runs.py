@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 TRAINED_PART = (0.0, 0.8)
 """Jets for training and for choosing the epoch; the rest of each file is for the table alone."""
-_TIMED_STEPS = 7
+_WARM_UP_STEPS = 10
+_TIMED_STEPS = 30
 
 
 def data_file(kind: str) -> Path:
@@ -112,7 +114,7 @@ def train(
 
 
 def seconds_per_epoch(config: JetFlowConfig, jets: jg.Jets) -> float:
-    """Processor time of an epoch: the median step of each phase, times their number."""
+    """Processor time of an epoch: the median step of each phase, once warm, times their number."""
     data = make_tensors(jets, config, "cpu")
     model = JetFlowModel(jets.n_slots, config)
     model.fit_preprocessing(data.batch(data.train)[0], data.mass[data.train], data.valid)
@@ -126,8 +128,8 @@ def seconds_per_epoch(config: JetFlowConfig, jets: jg.Jets) -> float:
         if share:
             objective.step.fill_(step)
             batch = min(config.training.batch_size, len(data.train))
-            laps = [_step(objective, optimizer, batch) for _ in range(_TIMED_STEPS)]
-            total += share * sorted(laps)[_TIMED_STEPS // 2]
+            laps = [_step(objective, optimizer, batch) for _ in range(_WARM_UP_STEPS + _TIMED_STEPS)][_WARM_UP_STEPS:]
+            total += share * statistics.median(laps)
     return steps * total
 
 

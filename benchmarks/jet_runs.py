@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 TRAINED_PART = (0.0, 0.8)
 """Jets for training and for choosing the epoch; the rest of each file is for the table alone."""
+SAME_NETWORK = {"exact": "cnf_mn"}
+"""Variants whose training would be that of another one, step by step."""
 _WARM_UP_STEPS = 10
 _TIMED_STEPS = 30
 
@@ -90,6 +92,8 @@ def train(
         first: train on so many jets, the first ones.
         reporter: where progress goes.
     """
+    if cell.variant in SAME_NETWORK:
+        return _derive(cell, minutes=minutes, settings=settings, particles=particles, first=first, reporter=reporter)
     jets = jg.read_jets(data_file(cell.kind), part=TRAINED_PART, particles=particles, first=first)
     if cell.plan.exists():
         plan: dict[str, Any] = json.loads(cell.plan.read_text(encoding="utf-8"))
@@ -110,6 +114,17 @@ def train(
         plan |= _summary(generator, cpu_s=_processor_s() - before)
         _write(cell.plan, plan)
         generator.save(cell.artefact)
+    return plan
+
+
+def _derive(cell: Cell, **settings: Any) -> dict[str, Any]:
+    """Make a variant that is another one's network with its masses exact, so that they differ in nothing else."""
+    trained = SAME_NETWORK[cell.variant]
+    source = Cell(kind=cell.kind, variant=trained, directory=cell.directory.parent / trained)
+    plan = train(source, **settings) | {"network_of": trained}
+    if not cell.artefact.exists():
+        _write(cell.plan, plan)
+        load(source).with_exact_mass().save(cell.artefact)
     return plan
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
-from hepflows.config import build
+from hepflows.config import build, config_to_dict
 from hepflows.document import RESTORE, require_kind, require_ranges
 from hepflows.errors import ArtefactError
 from hepflows.sampler import sample_in_tiles
@@ -69,7 +69,7 @@ class JetGenerator:
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that a jet takes: three a slot, and one before if its sum of pT is drawn."""
+        """Normal numbers of a jet: three a slot for each candidate, and one before if the sum of pT is drawn."""
         return self.model.noise_dim
 
     def sample(
@@ -171,7 +171,9 @@ class JetGenerator:
             "noise": {
                 "distribution": "standard normal",
                 "size": self.noise_dim,
-                "order": ("sum of pT, " if self.model.pt_sum is not None else "") + "three a slot",
+                "order": (f"{self.model.candidates} candidates, each: " if self.model.candidates > 1 else "")
+                + ("sum of pT, " if self.model.pt_sum is not None else "")
+                + "three a slot",
             },
             "outputs": [
                 {
@@ -218,6 +220,24 @@ class JetGenerator:
         model.keep_trained()
         load_state(model, state, where=directory)
         return JetGenerator(model.to(device), config, document)
+
+    def with_exact_mass(self, *, candidates: int | None = None) -> JetGenerator:
+        """The same trained network, its masses exact by construction: it need not be trained for that.
+
+        Args:
+            candidates: jets drawn for each, of which the closest in mass is taken; None takes the preset's, 4.
+
+        Raises:
+            ConfigError: the network is not told the mass, or the number is out of range.
+        """
+        chosen = PRESETS["exact"].mass_candidates if candidates is None else candidates
+        settings = config_to_dict(self.config) | {"mass_constraint": "exact", "mass_candidates": chosen}
+        config = build(JetFlowConfig, settings, where="with_exact_mass")
+        model = JetFlowModel(self.model.n_slots, config)
+        model.keep_trained()
+        model.load_state_dict(self.model.state_dict())
+        document = self._document.model_copy(update={"config": config_to_dict(config), "metrics": {}})
+        return JetGenerator(model.to(self.model.conditions.low.device), config, document)
 
     def condition_matrix(self, conditions: Mapping[str, ArrayLike], *, n: int | None = None) -> NDArray[np.float32]:
         """Conditions as (N, C) float32 in the order of `condition_names`; (N, 0) if there are none."""

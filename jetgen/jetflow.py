@@ -19,6 +19,7 @@ from hepflows.flow import ConditionalFlow
 from hepflows.flow_matching import ContinuousFlow
 from hepflows.pairing import paired_noise
 from hepflows.permutations import Permutation, shuffle
+from jetgen.candidates import closest_in_mass, repeated
 from jetgen.equivariant import EquivariantVelocity, slots_filled
 from jetgen.mass_constraint import constrain_mass
 from jetgen.multiplicity import ConditionTables
@@ -47,6 +48,7 @@ class JetFlowModel(nn.Module):
         jitter = config.scale_jitter if config.architecture == "coupling" else 0.0
         self.scale_jitter = jitter if self.constraint == "exact" else 0.0
         self.pt_sum_jitter = jitter if config.pt_sum_constraint == "exact" else 0.0
+        self.candidates = config.candidates
         self.mirrors, self.pairing = config.data.mirrors, config.equivariant.pairing
         c = len(self.condition_names)
         self.pt_sum = PtSum(c, n_slots) if config.pt_sum_constraint == "exact" else None
@@ -73,8 +75,8 @@ class JetFlowModel(nn.Module):
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers that a jet takes: three a slot, and one before if its sum of pT is drawn."""
-        return 3 * self.n_slots + (self.pt_sum is not None)
+        """Normal numbers of a jet: three a slot for each candidate, and one before if the sum of pT is drawn."""
+        return self.candidates * (3 * self.n_slots + (self.pt_sum is not None))
 
     @property
     def n_conditions(self) -> int:
@@ -179,7 +181,17 @@ class JetFlowModel(nn.Module):
         return constrain_mass(jets.eta, jets.phi, jets.pt, jets.mask, conditions[:, 0])[2]
 
     def unconstrained(self, noise: Tensor, conditions: Tensor, *, rows: slice | None = None) -> Constituents:
-        """What `sample` gives before the mass is made exact."""
+        """What `sample` gives before the mass is made exact: of several candidates the closest in mass."""
+        k = self.candidates
+        if k == 1:
+            return self._drawn(noise, conditions, rows=rows)
+        each = repeated(conditions, k)
+        wanted = None if rows is None else slice(k * rows.start, k * rows.stop)
+        jets = self._drawn(noise.reshape(-1, self.noise_dim // k), each, rows=wanted)
+        return closest_in_mass(jets, each[:, 0], k)
+
+    def _drawn(self, noise: Tensor, conditions: Tensor, *, rows: slice | None) -> Constituents:
+        """A jet for each row of noise."""
         inputs, total = self.conditions(conditions), None
         if self.pt_sum is not None:
             total = self.pt_sum.sample(noise[:, :1], inputs)

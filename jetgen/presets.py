@@ -1,8 +1,8 @@
 """The generators by name: the five flows of the JetNet studies, and what is added here.
 
 VNF, CNF(m), CNF(m, n), CCNF(m) and CCNF(m, n) are those of arXiv:2211.13630; `exact` is CNF(m, n) with the mass as a
-constraint that holds by construction, and so the sum of pT; `equivariant` the continuous flow that knows that
-constituents are alike.
+constraint that holds by construction; `equivariant` the continuous flow that knows that constituents are alike, with
+the mass and the sum of pT exact.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ class Preset:
         mass_constraint: whether and how the generated mass is tied to the condition.
         network: coupling flow on the ordered constituents, or equivariant continuous flow.
         pt_sum: whether the sum of pT is drawn first and then exact, see `jetgen.pt_sum`.
+        mass_candidates: draws for each jet of exact mass, see `jetgen.candidates`.
     """
 
     condition: tuple[str, ...]
     mass_constraint: MassConstraint
     network: NetworkName
     pt_sum: PtSumConstraint = "none"
+    mass_candidates: int = 1
 
 
 PRESETS: dict[str, Preset] = {
@@ -39,7 +41,7 @@ PRESETS: dict[str, Preset] = {
     "cnf_mn": Preset(condition=("mass", "multiplicity"), mass_constraint="none", network="coupling"),
     "ccnf_m": Preset(condition=("mass",), mass_constraint="loss", network="coupling"),
     "ccnf_mn": Preset(condition=("mass", "multiplicity"), mass_constraint="loss", network="coupling"),
-    "exact": Preset(condition=("mass", "multiplicity"), mass_constraint="exact", network="coupling", pt_sum="exact"),
+    "exact": Preset(condition=("mass", "multiplicity"), mass_constraint="exact", network="coupling", mass_candidates=4),
     "equivariant": Preset(
         condition=("mass", "multiplicity"), mass_constraint="exact", network="equivariant", pt_sum="exact"
     ),

@@ -124,7 +124,7 @@ def test_samples_are_jets(preset, jets):
 
 
 def test_exact_and_unconstrained_share_all_but_the_scale(jets):
-    exact, _, conditions = model_of("exact", jets, pt_sum="none")
+    exact, _, conditions = model_of("exact", jets, mass_candidates=1)
     free, _, _ = model_of("cnf_mn", jets)
     noise = torch.randn(len(jets), exact.noise_dim, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_exact_and_unconstrained_share_all_but_the_scale(jets):
 
 
 def test_exact_density_learns_jets_up_to_their_scale(jets):
-    model, constituents, conditions = model_of("exact", jets, scale_jitter=0.5, pt_sum="none")
+    model, constituents, conditions = model_of("exact", jets, scale_jitter=0.5)
     torch.manual_seed(4)
     one, _ = model.prepare(constituents, conditions, augment=False)
     two, _ = model.prepare(constituents, conditions, augment=False)

@@ -73,8 +73,8 @@ def mass_following(deviation: Floats, *, seed: int) -> dict[str, Estimate]:
     return found | {"off_max": Estimate(value=float(np.abs(defined).max()), error=0.0)}
 
 
-def log_scales(generator: JetGenerator, conditions: Mapping[str, ArrayLike], *, seed: int) -> Floats:
-    """Logarithm of the scale that makes the mass exact, for the jets that `generator.sample` makes of the same.
+def mass_misses(generator: JetGenerator, conditions: Mapping[str, ArrayLike], *, seed: int) -> Floats:
+    """Logarithm of the wanted mass over that of the network's jet, before the mass is made exact.
 
     Args:
         generator: with an exact mass.
@@ -85,16 +85,16 @@ def log_scales(generator: JetGenerator, conditions: Mapping[str, ArrayLike], *, 
         Shape (N,); NaN for jets of mass 0, which say nothing of the network.
     """
     matrix = generator.condition_matrix(conditions)
-    scales = sample_in_tiles(
-        lambda cond, noise, _: generator.model.scales(noise, cond)[:, None], matrix, generator.noise_dim, seed=seed
+    misses = sample_in_tiles(
+        lambda cond, noise, _: generator.model.mass_misses(noise, cond)[:, None], matrix, generator.noise_dim, seed=seed
     )[:, 0].astype(np.float64)
-    return np.asarray(np.log(np.where((matrix[:, 0] > 0) & (scales > 0), scales, np.nan)))
+    return np.where(matrix[:, 0] > 0, misses, np.nan)
 
 
-def log_scale_moments(logs: Floats, *, seed: int) -> dict[str, Estimate]:
-    """Mean ``log_scale`` and deviation ``log_scale_spread`` of the defined entries of (N,)."""
-    found = bootstrapped(lambda x: (x.mean(), x.std()), logs[np.isfinite(logs)], seed=seed)
-    return dict(zip(("log_scale", "log_scale_spread"), found, strict=True))
+def miss_moments(misses: Floats, *, seed: int) -> dict[str, Estimate]:
+    """Mean ``miss`` and deviation ``miss_spread`` of the defined entries of (N,)."""
+    found = bootstrapped(lambda x: (x.mean(), x.std()), misses[np.isfinite(misses)], seed=seed)
+    return dict(zip(("miss", "miss_spread"), found, strict=True))
 
 
 def within(mass: Floats, window: tuple[float, float], *, tolerance: float = 0.0) -> NDArray[np.bool_]:

@@ -146,7 +146,7 @@ def _followed(s: Settings, cell: Cell) -> dict[str, Any]:
     conditions = generator.draw_conditions(n, seed=SEED)
     found = numbers.mass_following(mass_deviation(generator.sample(conditions, seed=SEED)), seed=SEED)
     if generator.config.constraint == "exact":
-        found |= numbers.log_scale_moments(numbers.log_scales(generator, conditions, seed=SEED), seed=SEED)
+        found |= numbers.miss_moments(numbers.mass_misses(generator, conditions, seed=SEED), seed=SEED)
     return {"n_sample": n, "metrics": numbers.entries(found)}
 
 

@@ -31,8 +31,8 @@ FOLLOWING: Columns = {
     "spread": ("spread [%]", 100),
     "off_99": ("99 % are off by less than [%]", 100),
     "off_max": ("largest [%]", 100),
-    "log_scale": ("mean of log s", 1),
-    "log_scale_spread": ("deviation of log s", 1),
+    "miss": ("mended: mean [%]", 100),
+    "miss_spread": ("mended: spread [%]", 100),
 }
 INSIDE: Columns = {"inside": ("inside [%]", 100)} | {name: METRICS[name] for name in ("w1p", "w1efp", "frechet_tagger")}
 WHOLE: Columns = {name: METRICS[name] for name in ("w1m", "w1p")}

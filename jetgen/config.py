@@ -148,16 +148,15 @@ class JetFlowConfig(StrictConfig):
     """The whole file.
 
     Attributes:
-        preset: variant, see `jetgen.presets`; the five entries after `variants` change parts of it.
+        preset: variant, see `jetgen.presets`; the four entries after `variants` change parts of it.
         variants: train these variants one after the other instead, all with the settings of this file.
         condition: `[]`, `["mass"]` or `["mass", "multiplicity"]`.
         mass_constraint: `none`, `loss` or `exact`.
         network: `coupling` or `equivariant`.
         pt_sum: `none`, or `exact`: the sum of pT is drawn first, and the constituents are scaled to it.
-        mass_candidates: with an exact mass, so many jets are drawn for each, and the one closest in mass is taken.
         scale_jitter: with an exact mass, spread of the logarithm of the random scale that the angles get in training
-            of a coupling flow, and with an exact sum of pT likewise of that of pT. The constraint removes it again;
-            with it `jetgen.shape_density` has the density of the jets.
+            of a coupling flow, and with an exact sum of pT likewise of that of pT. The constraint removes it again, by
+            a common scale alone, and `jetgen.shape_density` has the density of such jets. 0 gives better jets.
     """
 
     task: Literal["jetgen"] = "jetgen"
@@ -168,7 +167,6 @@ class JetFlowConfig(StrictConfig):
     mass_constraint: MassConstraint | None = None
     network: NetworkName | None = None
     pt_sum: PtSumConstraint | None = None
-    mass_candidates: int | None = Field(default=None, ge=1, le=64)
     scale_jitter: float = Field(default=0.0, ge=0, le=1)
     data: DataConfig = DataConfig()
     coupling: CouplingConfig = CouplingConfig()
@@ -184,8 +182,6 @@ class JetFlowConfig(StrictConfig):
             raise ValueError(f"mass_constraint {self.constraint} needs the condition mass")
         if self.pt_sum_constraint == "exact" and not self.conditions:
             raise ValueError("pt_sum exact needs the condition mass")
-        if self.candidates > 1 and self.constraint != "exact":
-            raise ValueError("mass_candidates above 1 needs mass_constraint exact")
         if self.architecture == "equivariant":
             if "multiplicity" not in self.conditions:
                 raise ValueError("the equivariant network needs the conditions mass and multiplicity")
@@ -197,7 +193,7 @@ class JetFlowConfig(StrictConfig):
     def _variants_are_presets(self) -> JetFlowConfig:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("a variant is named twice")
-        own = ("condition", "mass_constraint", "network", "pt_sum", "mass_candidates")
+        own = ("condition", "mass_constraint", "network", "pt_sum")
         if self.variants and any(getattr(self, name) is not None for name in own):
             raise ValueError(f"variants are presets as they are: leave {', '.join(own)} out")
         return self
@@ -222,13 +218,6 @@ class JetFlowConfig(StrictConfig):
     def pt_sum_constraint(self) -> PtSumConstraint:
         """Whether the sum of pT is drawn first."""
         return self.pt_sum or PRESETS[self.preset].pt_sum
-
-    @property
-    def candidates(self) -> int:
-        """Jets drawn for each jet of exact mass; one if another entry than the preset frees the mass."""
-        if self.mass_candidates is None and self.constraint == "exact":
-            return PRESETS[self.preset].mass_candidates
-        return self.mass_candidates or 1
 
     @property
     def architecture(self) -> NetworkName:

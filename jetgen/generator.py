@@ -69,7 +69,7 @@ class JetGenerator:
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers of a jet: three a slot for each candidate, and one before if the sum of pT is drawn."""
+        """Normal numbers that a jet takes: three a slot, and one before if its sum of pT is drawn."""
         return self.model.noise_dim
 
     def sample(
@@ -171,9 +171,7 @@ class JetGenerator:
             "noise": {
                 "distribution": "standard normal",
                 "size": self.noise_dim,
-                "order": (f"{self.model.candidates} candidates, each: " if self.model.candidates > 1 else "")
-                + ("sum of pT, " if self.model.pt_sum is not None else "")
-                + "three a slot",
+                "order": ("sum of pT, " if self.model.pt_sum is not None else "") + "three a slot",
             },
             "outputs": [
                 {
@@ -221,17 +219,13 @@ class JetGenerator:
         load_state(model, state, where=directory)
         return JetGenerator(model.to(device), config, document)
 
-    def with_exact_mass(self, *, candidates: int | None = None) -> JetGenerator:
+    def with_exact_mass(self) -> JetGenerator:
         """The same trained network, its masses exact by construction: it need not be trained for that.
 
-        Args:
-            candidates: jets drawn for each, of which the closest in mass is taken; None takes the preset's, 4.
-
         Raises:
-            ConfigError: the network is not told the mass, or the number is out of range.
+            ConfigError: the network is not told the mass.
         """
-        chosen = PRESETS["exact"].mass_candidates if candidates is None else candidates
-        settings = config_to_dict(self.config) | {"mass_constraint": "exact", "mass_candidates": chosen}
+        settings = config_to_dict(self.config) | {"mass_constraint": "exact"}
         config = build(JetFlowConfig, settings, where="with_exact_mass")
         model = JetFlowModel(self.model.n_slots, config)
         model.keep_trained()

@@ -19,9 +19,9 @@ from hepflows.flow import ConditionalFlow
 from hepflows.flow_matching import ContinuousFlow
 from hepflows.pairing import paired_noise
 from hepflows.permutations import Permutation, shuffle
-from jetgen.candidates import closest_in_mass, repeated
 from jetgen.equivariant import EquivariantVelocity, slots_filled
-from jetgen.mass_constraint import constrain_mass
+from jetgen.mass_constraint import constrain_mass, log_miss, shape_of
+from jetgen.mass_correction import correct_mass
 from jetgen.multiplicity import ConditionTables
 from jetgen.portable import sorted_by_pt
 from jetgen.preprocessing import ConditionInputs, Constituents, ConstituentTransform
@@ -48,7 +48,6 @@ class JetFlowModel(nn.Module):
         jitter = config.scale_jitter if config.architecture == "coupling" else 0.0
         self.scale_jitter = jitter if self.constraint == "exact" else 0.0
         self.pt_sum_jitter = jitter if config.pt_sum_constraint == "exact" else 0.0
-        self.candidates = config.candidates
         self.mirrors, self.pairing = config.data.mirrors, config.equivariant.pairing
         c = len(self.condition_names)
         self.pt_sum = PtSum(c, n_slots) if config.pt_sum_constraint == "exact" else None
@@ -75,8 +74,8 @@ class JetFlowModel(nn.Module):
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers of a jet: three a slot for each candidate, and one before if the sum of pT is drawn."""
-        return self.candidates * (3 * self.n_slots + (self.pt_sum is not None))
+        """Normal numbers that a jet takes: three a slot, and one before if its sum of pT is drawn."""
+        return 3 * self.n_slots + (self.pt_sum is not None)
 
     @property
     def n_conditions(self) -> int:
@@ -172,26 +171,19 @@ class JetFlowModel(nn.Module):
         jets = self.unconstrained(noise, conditions, rows=rows)
         if self.constraint != "exact":
             return jets
-        eta, phi, _ = constrain_mass(jets.eta, jets.phi, jets.pt, jets.mask, conditions[:, 0])
+        mass, eta, phi = conditions[:, 0], jets.eta, jets.phi
+        if not self.scale_jitter:  # otherwise the density of `jetgen.shape_density` is that of a common scale alone
+            eta, phi = correct_mass(eta, phi, jets.pt, jets.mask, mass)
+        eta, phi, _ = constrain_mass(eta, phi, jets.pt, jets.mask, mass)
         return Constituents(eta, phi, jets.pt, jets.mask)
 
-    def scales(self, noise: Tensor, conditions: Tensor) -> Tensor:
-        """Scales s of the angles that the exact mass asks for, shape (N,): near one if the network knows the mass."""
+    def mass_misses(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        """Log of the condition's mass over that of the network's jet, shape (N,): what the exact mass has to mend."""
         jets = self.unconstrained(noise, conditions)
-        return constrain_mass(jets.eta, jets.phi, jets.pt, jets.mask, conditions[:, 0])[2]
+        return log_miss(shape_of(jets.eta, jets.phi, jets.pt, jets.mask), conditions[:, 0]).squeeze(1)
 
     def unconstrained(self, noise: Tensor, conditions: Tensor, *, rows: slice | None = None) -> Constituents:
-        """What `sample` gives before the mass is made exact: of several candidates the closest in mass."""
-        k = self.candidates
-        if k == 1:
-            return self._drawn(noise, conditions, rows=rows)
-        each = repeated(conditions, k)
-        wanted = None if rows is None else slice(k * rows.start, k * rows.stop)
-        jets = self._drawn(noise.reshape(-1, self.noise_dim // k), each, rows=wanted)
-        return closest_in_mass(jets, each[:, 0], k)
-
-    def _drawn(self, noise: Tensor, conditions: Tensor, *, rows: slice | None) -> Constituents:
-        """A jet for each row of noise."""
+        """What `sample` gives before the mass is made exact."""
         inputs, total = self.conditions(conditions), None
         if self.pt_sum is not None:
             total = self.pt_sum.sample(noise[:, :1], inputs)

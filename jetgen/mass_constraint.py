@@ -114,11 +114,10 @@ def constrain_mass(
     return torch.where(mask, new_eta, empty), torch.where(mask, new_phi, empty), scale.squeeze(1)
 
 
-def log_excess(eta: Tensor, phi: Tensor, pt: Tensor, mask: Tensor, mass: Tensor) -> Tensor:
-    """Log of (mass of each jet / wanted mass)^2, shape (N,): what `constrain_mass`, with the same arguments, mends."""
-    shape = shape_of(eta, phi, pt, mask)
+def log_miss(shape: Shape, mass: Tensor) -> Tensor:
+    """Log of wanted mass over mass, shape (N, 1), of jets of the given shape."""
     target = mass.unsqueeze(1) / shape.sum_pt
-    return _excess(shape, torch.zeros_like(target), target)[0].squeeze(1)
+    return -0.5 * _excess(shape, torch.zeros_like(target), target)[0]
 
 
 def require_reached(found: Tensor, wanted: Tensor, multiplicity: Tensor, *, first_event: int = 0) -> None:

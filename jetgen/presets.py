@@ -25,14 +25,12 @@ class Preset:
         mass_constraint: whether and how the generated mass is tied to the condition.
         network: coupling flow on the ordered constituents, or equivariant continuous flow.
         pt_sum: whether the sum of pT is drawn first and then exact, see `jetgen.pt_sum`.
-        mass_candidates: draws for each jet of exact mass, see `jetgen.candidates`.
     """
 
     condition: tuple[str, ...]
     mass_constraint: MassConstraint
     network: NetworkName
     pt_sum: PtSumConstraint = "none"
-    mass_candidates: int = 1
 
 
 PRESETS: dict[str, Preset] = {
@@ -41,7 +39,7 @@ PRESETS: dict[str, Preset] = {
     "cnf_mn": Preset(condition=("mass", "multiplicity"), mass_constraint="none", network="coupling"),
     "ccnf_m": Preset(condition=("mass",), mass_constraint="loss", network="coupling"),
     "ccnf_mn": Preset(condition=("mass", "multiplicity"), mass_constraint="loss", network="coupling"),
-    "exact": Preset(condition=("mass", "multiplicity"), mass_constraint="exact", network="coupling", mass_candidates=4),
+    "exact": Preset(condition=("mass", "multiplicity"), mass_constraint="exact", network="coupling"),
     "equivariant": Preset(
         condition=("mass", "multiplicity"), mass_constraint="exact", network="equivariant", pt_sum="exact"
     ),

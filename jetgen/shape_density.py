@@ -17,7 +17,7 @@ scale of pT and S the sum
     p(t, pT | m, n) = |t . nu| p(S | m, n) S int int q(s t, l pT | m, n, S) s^(2n - 1) l^(n - 1) ds dl.
 
 q is close to a log-normal in each scale, which training has put there (`scale_jitter`): trapezoidal sums over the
-logarithms converge exponentially. It is the density of jets that are drawn once (`mass_candidates` 1).
+logarithms converge exponentially.
 """
 
 from __future__ import annotations
@@ -56,17 +56,15 @@ def shape_log_prob(
         reach: half its range, in units of the jitter.
 
     Raises:
-        ConfigError: the model has no exact constraint, its training no jitter of the scale, it draws several
-            candidates, or it is a continuous flow.
+        ConfigError: the model has no exact constraint, its training no jitter of the scale, or it is a continuous flow.
     """
-    if model.constraint != "exact" or not model.scale_jitter or model.candidates > 1:
+    if model.constraint != "exact" or not model.scale_jitter:
         raise ConfigError(
-            "only jets of an exact mass, drawn once, whose scale was jittered in training have this density",
+            "only jets of an exact mass whose scale was jittered in training have this density",
             where="scale_jitter",
-            expected="mass_constraint = 'exact', mass_candidates = 1 and scale_jitter above 0",
-            found=f"mass_constraint = {model.constraint!r}, mass_candidates = {model.candidates}, "
-            f"scale_jitter = {model.scale_jitter:g}",
-            remedy="take log_prob, or train with scale_jitter = 0.1 and mass_candidates = 1",
+            expected="mass_constraint = 'exact' and scale_jitter above 0",
+            found=f"mass_constraint = {model.constraint!r}, scale_jitter = {model.scale_jitter:g}",
+            remedy="take log_prob, or train with scale_jitter = 0.1",
         )
     n = jets.mask.sum(1).to(jets.pt.dtype)
     total = jets.pt.sum(1, keepdim=True)

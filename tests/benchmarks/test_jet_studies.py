@@ -19,6 +19,7 @@ from benchmarks.jet_studies_settings import Settings, collect, once
 from benchmarks.jet_studies_text import SECTIONS, figure, tables
 from hepflows.errors import ConfigError
 from hepflows.philox import normal_noise
+from jetgen.mass_kernel import jet_masses
 from jetgen.reading import embedded_jets_path
 from jetgen.tagger import tagger_activations
 
@@ -81,21 +82,19 @@ def test_bootstrap_gives_the_error_of_a_mean() -> None:
     assert found.error == pytest.approx(values.std() / 20, rel=0.2)
 
 
-def test_scales_are_those_between_the_jets_before_and_after_the_mass_is_exact(generator: Any) -> None:
+def test_misses_are_those_between_the_jets_before_and_after_the_mass_is_exact(generator: Any) -> None:
     n, seed = 300, 5  # more than a tile
     conditions = generator.draw_conditions(n, seed=seed)
-    logs = numbers.log_scales(generator, conditions, seed=seed)
+    misses = numbers.mass_misses(generator, conditions, seed=seed)
     matrix = torch.from_numpy(generator.condition_matrix(conditions))
     with torch.no_grad():
         free = generator.model.unconstrained(torch.from_numpy(normal_noise(seed, 0, n, generator.noise_dim)), matrix)
-    made = generator.sample(conditions, seed=seed)
-    before, after = free.eta[:, 1] - free.eta[:, 0], made.eta_rel[:, 1] - made.eta_rel[:, 0]
-    usable = np.abs(before.numpy()) > 1e-2
-    np.testing.assert_allclose(np.exp(logs)[usable], (after / before.numpy())[usable], rtol=1e-3)
-    assert np.ptp(logs) > 0.01
-    found = numbers.log_scale_moments(np.concatenate([logs, [np.nan]]), seed=1)
-    assert found["log_scale"].value == pytest.approx(logs.mean())
-    assert found["log_scale_spread"].value == pytest.approx(logs.std())
+    before = jet_masses(free.eta.numpy(), free.phi.numpy(), free.pt.numpy())
+    np.testing.assert_allclose(misses, np.log(matrix[:, 0].numpy() / before), rtol=0, atol=1e-4)
+    assert np.ptp(misses) > 0.01
+    found = numbers.miss_moments(np.concatenate([misses, [np.nan]]), seed=1)
+    assert found["miss"].value == pytest.approx(misses.mean())
+    assert found["miss_spread"].value == pytest.approx(misses.std())
 
 
 def test_share_inside_a_window() -> None:
@@ -247,7 +246,7 @@ def test_window_study_keeps_exact_masses_inside(data: None, cells: Path, tmp_pat
     assert set(found["window", "floor"]["metrics"]) == set(numbers.SHAPE_METRICS)
     following = found["condition", "exact"]["metrics"]
     assert following["off_max"]["value"] < numbers.TOLERANCE
-    assert following["log_scale_spread"]["value"] > 0
+    assert following["miss_spread"]["value"] > 0
     assert jet_studies.main(["show", "--out", str(tmp_path)]) == 0
     assert "| exact | 60 | 100" in capsys.readouterr().out
 

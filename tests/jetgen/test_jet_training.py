@@ -189,8 +189,8 @@ def test_metadata_lets_a_host_draw_conditions(generators):
     metadata = json.loads(json.dumps(generators["exact"].export_metadata()))
     assert [entry["name"] for entry in metadata["conditions"]] == ["mass", "multiplicity"]
     assert sum(metadata["condition_tables"]["multiplicity_share"]) == pytest.approx(1)
-    assert metadata["noise"]["size"] == 4 * 3 * SLOTS
-    assert metadata["noise"]["order"] == "4 candidates, each: three a slot"
+    assert metadata["noise"]["size"] == 3 * SLOTS
+    assert metadata["noise"]["order"] == "three a slot"
     other, free = (generators[name].export_metadata()["noise"] for name in ("equivariant", "vnf"))
     assert (other["size"], other["order"]) == (3 * SLOTS + 1, "sum of pT, three a slot")
     assert free == {"distribution": "standard normal", "size": 3 * SLOTS, "order": "three a slot"}

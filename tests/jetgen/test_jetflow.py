@@ -123,8 +123,8 @@ def test_samples_are_jets(preset, jets):
         np.testing.assert_allclose(mass, conditions[:, 0].double().numpy(), rtol=1e-5)
 
 
-def test_exact_and_unconstrained_share_all_but_the_scale(jets):
-    exact, _, conditions = model_of("exact", jets, mass_candidates=1)
+def test_exact_with_jitter_and_unconstrained_share_all_but_the_scale(jets):
+    exact, _, conditions = model_of("exact", jets, scale_jitter=0.1)
     free, _, _ = model_of("cnf_mn", jets)
     noise = torch.randn(len(jets), exact.noise_dim, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hepflows.errors import ConditionError
 from jetgen.mass_constraint import STEPS, TOLERANCE, constrain_mass, require_reached
+from jetgen.mass_correction import correct_mass
 
 KINDS = ("plain", "far", "soft", "wide", "line", "point pairs")
 
@@ -58,8 +59,12 @@ def relative_error(result, pt, mask, mass):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("slots", [2, 3, 4, 5, 30, 150])
-def test_mass_is_exact(slots, kind, dtype):
+@pytest.mark.parametrize("correction", [False, True])
+def test_mass_is_exact(slots, kind, dtype, correction):
     eta, phi, pt, mask, mass = random_jets(400 if slots < 100 else 60, slots, kind, seed=slots, dtype=dtype)
+    if correction:
+        eta, phi = correct_mass(eta, phi, pt, mask, mass)
+        assert (eta[~mask] == 0).all()
     result = constrain_mass(eta, phi, pt, mask, mass)
     assert float(relative_error(result, pt, mask, mass).max()) <= TOLERANCE[dtype]
     assert float(result[1].abs().max()) <= math.pi
@@ -87,11 +92,12 @@ def test_mass_is_exact_for_any_jet(constituents, mass):
     mask = torch.ones_like(pt, dtype=torch.bool)
     wanted = torch.tensor([mass], dtype=torch.float32)
     in_reach = float((eta.amax() - eta.amin()).double() * pt.amin()) > 1e-9
-    new_eta, new_phi, _ = constrain_mass(eta, phi, pt, mask, wanted)
-    error = relative_error((new_eta, new_phi, None), pt, mask, wanted)
-    assert torch.isfinite(new_eta).all()
-    assert torch.isfinite(new_phi).all()
-    assert float(error) <= 1e-5 or not in_reach
+    for angles in ((eta, phi), correct_mass(eta, phi, pt, mask, wanted)):
+        new_eta, new_phi, _ = constrain_mass(*angles, pt, mask, wanted)
+        error = relative_error((new_eta, new_phi, None), pt, mask, wanted)
+        assert torch.isfinite(new_eta).all()
+        assert torch.isfinite(new_phi).all()
+        assert float(error) <= 1e-5 or not in_reach
 
 
 def test_phi_stops_at_back_to_back_and_eta_goes_on():

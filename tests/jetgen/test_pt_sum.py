@@ -94,7 +94,7 @@ def test_likelihood_training_finds_the_sums(sums):
 
 def test_generated_jets_have_the_drawn_sum(make_jets):
     jets = make_jets(600, n_slots=SLOTS, seed=3, min_constituents=2)
-    config = JetFlow("exact", pt_sum="exact", mass_candidates=1, coupling={"blocks": 2, "width": 16, "depth": 1}).config
+    config = JetFlow("exact", pt_sum="exact", coupling={"blocks": 2, "width": 16, "depth": 1}).config
     data = make_tensors(jets, config, "cpu")
     torch.manual_seed(5)
     model = JetFlowModel(SLOTS, config)

@@ -24,7 +24,7 @@ PT = torch.tensor([0.5, 0.3, 0.15], dtype=torch.float64)
 class GaussianAngles:
     """Stands for a model: independent normal angles around `centre`, pT that does not vary."""
 
-    constraint, scale_jitter, pt_sum, candidates = "exact", 0.25, None, 1
+    constraint, scale_jitter, pt_sum = "exact", 0.25, None
 
     def __init__(self, centre=None, width=WIDTH):
         self.centre = torch.zeros(2 * N_SLOTS, dtype=torch.float64) if centre is None else centre
@@ -147,7 +147,7 @@ def test_momenta_up_to_their_scale_have_a_density_in_closed_form():
 
 def test_a_flow_has_this_density(make_jets):
     jets = make_jets(200, n_slots=4, seed=9, min_constituents=3).ordered()
-    settings = {"pt_sum": "exact", "scale_jitter": 0.1, "mass_candidates": 1}
+    settings = {"pt_sum": "exact", "scale_jitter": 0.1}
     config = JetFlow("exact", **settings, coupling={"blocks": 3, "width": 16, "depth": 1}).config
     data = make_tensors(jets, config, "cpu")
     model = JetFlowModel(4, config)
@@ -165,9 +165,7 @@ def test_a_flow_has_this_density(make_jets):
     torch.testing.assert_close(few, many, rtol=0, atol=0.03)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"preset": "cnf_mn"}, {"preset": "exact", "mass_candidates": 1}, {"scale_jitter": 0.1}]
-)
+@pytest.mark.parametrize("settings", [{"preset": "cnf_mn"}, {"preset": "exact"}])
 def test_other_generators_have_no_such_density(settings):
     model = JetFlowModel(3, JetFlow(**settings, coupling={"blocks": 2, "width": 8}).config)
     jets, conditions = on_the_surface(*GaussianAngles().sample(2, 6))

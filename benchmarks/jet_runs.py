@@ -26,6 +26,7 @@ from jetgen.config import JetFlowConfig
 from jetgen.dataset import make_tensors
 from jetgen.generator import JetGenerator
 from jetgen.jetflow import JetFlowModel
+from jetgen.presets import SAME_NETWORK
 from jetgen.training import JetObjective, Run
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 TRAINED_PART = (0.0, 0.8)
 """Jets for training and for choosing the epoch; the rest of each file is for the table alone."""
-SAME_NETWORK = {"exact": "cnf_mn"}
-"""Variants whose training would be that of another one, step by step."""
 _WARM_UP_STEPS = 10
 _TIMED_STEPS = 30
 

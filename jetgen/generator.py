@@ -22,7 +22,7 @@ from jetgen.jets import Jets
 from jetgen.mass_constraint import require_reached
 from jetgen.mass_kernel import jet_masses
 from jetgen.multiplicity import drawn_conditions
-from jetgen.presets import PRESETS
+from jetgen.presets import PRESETS, SAME_NETWORK
 
 if TYPE_CHECKING:
     import os
@@ -225,12 +225,13 @@ class JetGenerator:
         Raises:
             ConfigError: the network is not told the mass.
         """
-        settings = config_to_dict(self.config) | {"mass_constraint": "exact"}
+        kind = {trained: made for made, trained in SAME_NETWORK.items()}.get(self.config.preset, self.config.preset)
+        settings = config_to_dict(self.config) | {"preset": kind, "mass_constraint": "exact"}
         config = build(JetFlowConfig, settings, where="with_exact_mass")
         model = JetFlowModel(self.model.n_slots, config)
         model.keep_trained()
         model.load_state_dict(self.model.state_dict())
-        document = self._document.model_copy(update={"config": config_to_dict(config), "metrics": {}})
+        document = self._document.model_copy(update={"kind": kind, "config": config_to_dict(config), "metrics": {}})
         return JetGenerator(model.to(self.model.conditions.low.device), config, document)
 
     def condition_matrix(self, conditions: Mapping[str, ArrayLike], *, n: int | None = None) -> NDArray[np.float32]:

@@ -44,3 +44,6 @@ PRESETS: dict[str, Preset] = {
         condition=("mass", "multiplicity"), mass_constraint="exact", network="equivariant", pt_sum="exact"
     ),
 }
+
+SAME_NETWORK: dict[str, PresetName] = {"exact": "cnf_mn"}
+"""Variants whose training would be that of another one, step by step; `JetGenerator.with_exact_mass` makes them."""

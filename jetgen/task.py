@@ -110,17 +110,22 @@ class JetTask:
     ) -> Mapping[str, Path]:
         """Train a generator, or several variants; artefacts go to directories of `out` with the presets' names."""
         from hepflows.train.run import training_folder
+        from jetgen.presets import SAME_NETWORK
         from jetgen.reading import read_jets
         from jetgen.training import JetFlow, Run, fit
 
         jets = read_jets(data_path, **config.data.arguments())
         folder = training_folder(out, resume=resume)
         run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
-        written: dict[str, Path] = {}
+        made: dict[str, JetGenerator] = {}
         for each in config.each():
-            generator = fit(JetFlow(config=each), jets, run=replace(run, directory=folder / each.preset))
-            written[each.preset] = generator.save(out / each.preset, force=force or resume)
-        return written
+            trained = made.get(SAME_NETWORK.get(each.preset, ""))
+            if trained and not each.scale_jitter:
+                made[each.preset] = trained.with_exact_mass()
+            else:
+                made[each.preset] = fit(JetFlow(config=each), jets, run=replace(run, directory=folder / each.preset))
+            made[each.preset].save(out / each.preset, force=force or resume)
+        return {name: out / name for name in made}
 
     def distill(
         self,

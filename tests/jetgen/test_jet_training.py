@@ -240,3 +240,19 @@ def test_the_task_trains_variants_from_a_file(jets, tmp_path):
     assert loaded.document["config"]["variants"] == []
     sample = loaded.sample(TASK.read(path, part=(0.8, 1.0)).conditions, seed=2, out_of_range="warn")
     assert len(TASK.read(TASK.write(sample, tmp_path / "generated.h5"))) == 300
+
+
+def test_exact_beside_cnf_mn_is_not_trained_again(generators, jets, tmp_path):
+    from hepflows.config import build
+    from jetgen.config import JetFlowConfig
+    from jetgen.writing import write_jets
+
+    path = write_jets(jets, tmp_path / "jets.h5")
+    config = build(JetFlowConfig, {"task": "jetgen", "variants": ["cnf_mn", "exact"], **SMALL}, where="test")
+    written = TASK.train(config, path, tmp_path / "run")
+    assert [entry.name for entry in (tmp_path / "run" / "training").iterdir()] == ["cnf_mn"]
+    made = TASK.load(written["exact"])
+    assert (made.kind, made.config.constraint) == ("exact", "exact")
+    conditions = {name: values[:100] for name, values in jets.conditions.items()}
+    two = [generator.sample(conditions, seed=2).particles for generator in (made, generators["exact"])]
+    np.testing.assert_array_equal(*two)

@@ -94,6 +94,7 @@ def test_exact_differs_from_cnf_mn_in_sampling_alone(free, jets):
     trained = jg.fit(jg.JetFlow("exact", **SMALL), jets)
     derived = free.with_exact_mass()
     assert (derived.config.constraint, free.config.constraint) == ("exact", "none")
+    assert (derived.kind, derived.document["kind"], free.kind) == ("exact", "exact", "cnf_mn")
     one, two, three = (generator.sample(jets.conditions, seed=3) for generator in (trained, derived, free))
     np.testing.assert_array_equal(one.particles, two.particles)
     np.testing.assert_array_equal(one.pt_rel, three.pt_rel)

@@ -226,7 +226,10 @@ class JetGenerator:
             ConfigError: the network is not told the mass.
         """
         kind = {trained: made for made, trained in SAME_NETWORK.items()}.get(self.config.preset, self.config.preset)
-        settings = config_to_dict(self.config) | {"preset": kind, "mass_constraint": "exact"}
+        # the network has not learned jets up to their scale, whatever the configuration would have made of it
+        jitter = self.config.scale_jitter if self.config.constraint == "exact" else 0.0
+        own = {"preset": kind, "mass_constraint": "exact", "scale_jitter": jitter}
+        settings = config_to_dict(self.config) | own
         config = build(JetFlowConfig, settings, where="with_exact_mass")
         model = JetFlowModel(self.model.n_slots, config)
         model.keep_trained()

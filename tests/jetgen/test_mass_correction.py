@@ -101,6 +101,13 @@ def test_exact_differs_from_cnf_mn_in_sampling_alone(free, jets):
     assert np.abs(one.mass_rel / jets.mass_rel - 1)[jets.multiplicity > 1].max() < 1e-5
 
 
+def test_a_network_trained_without_jitter_is_made_exact_without(free, jets):
+    config = free.config.model_copy(update={"scale_jitter": 0.1})  # says nothing where the mass is free
+    other = jg.JetGenerator(free.model, config, free._document)
+    one, two = (generator.with_exact_mass().sample(jets.conditions, seed=3) for generator in (free, other))
+    np.testing.assert_array_equal(one.particles, two.particles)
+
+
 def test_a_generator_made_exact_is_saved_and_loaded(free, tmp_path):
     derived = free.with_exact_mass()
     loaded = jg.JetGenerator.load(derived.save(tmp_path / "exact"))

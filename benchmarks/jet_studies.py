@@ -11,6 +11,7 @@ q.hdf5 and t.hdf5 (JetNet layout); the last 20 % of each file is only compared w
 * ``constituents``: the mass of jets that are cut to their 2 ... 30 hardest constituents, VNF and exact.
 * ``condition``: how the masses of generators of the jet table (``--cells``) follow their conditions.
 * ``window``: jets of the same generators with conditions in a narrow window of the relative mass.
+* ``constraint``: CNF(m, n) of the jet table with its masses free and made exact, on samples of the same noise.
 * ``oversampling``: 1, 10 and 100 times as many jets as the generator was trained on, and whether it repeats those.
 
 Two runs beside each other may share an output directory if they run different studies.
@@ -104,7 +105,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     run_.add_argument("--real", type=_count, help="at most so many real jets on each side of a comparison")
     run_.add_argument("--no-classifier", action="store_true", help="transform: leave the AUC out")
     run_.add_argument("--particles", type=_counts, default=given.particles, help="constituents: 2,3,5 say")
-    run_.add_argument("--cells", type=Path, help="condition, window: output directory of the jet table")
+    run_.add_argument("--cells", type=Path, help="condition, window, constraint: output directory of the jet table")
     run_.add_argument("--window", default="0.08:0.1", help="window: relative masses (default: 0.08:0.1)")
     run_.add_argument("--first", type=_count, default=given.first, help="oversampling: training jets (default: 4000)")
     return parser.parse_args(argv)

@@ -146,6 +146,15 @@ def compare_shapes(reference: Sequence[Measure], sample: Sequence[Measure], *, s
     return found
 
 
+def means(rows: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """Mean of each number over the rows, two at least, with the deviation of the mean."""
+    values = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {
+        name: Estimate(value=float(v.mean()), error=float(v.std(ddof=1) / np.sqrt(len(v))))
+        for name, v in values.items()
+    }
+
+
 def with_mirror_images(jets: jg.Jets, mirrors: Sequence[str]) -> jg.Jets:
     """The jets, and their images in each combination of the mirrors ``eta`` and ``phi``."""
     copies = [jets]

@@ -31,6 +31,8 @@ MULTIPLES = (1, 10, 100)
 CONDITION_JETS = 10_000
 NEIGHBOURS = 2000
 """Generated and held-out jets whose nearest training jet is sought."""
+CONSTRAINT_SAMPLES = 5
+CONSTRAINT_ROWS = ("free", "made_exact", "difference")
 _LEAST = 10  # jets in a mass window that are worth a comparison
 
 
@@ -88,6 +90,18 @@ def window(s: Settings) -> None:
         once(s, place / cell.variant, partial(_windowed, s, cell, compare, s.generated or len(real)))
 
 
+def constraint(s: Settings) -> None:
+    """The same network with its masses free and made exact, sample by sample of equal noise."""
+    found = [cell for cell in s.conditioned() if cell.variant == "cnf_mn"]
+    if not found:
+        raise ConfigError("the study needs the generator cnf_mn", where=s.cells)
+    place = s.place("constraint")
+    if not all((place / name / "result.json").exists() for name in CONSTRAINT_ROWS):
+        entries = _constrained(s, found[0])
+        for name in CONSTRAINT_ROWS:
+            once(s, place / name, partial(entries.__getitem__, name))
+
+
 def oversampling(s: Settings) -> None:
     """Far more jets than the few that the generator knows, and whether it repeats those."""
     reference, every = s.held_out(), jg.read_jets(data_file(s.kind), part=TRAINED_PART)
@@ -110,6 +124,7 @@ STUDIES: Mapping[str, Callable[[Settings], None]] = {
     "constituents": constituents,
     "condition": condition,
     "window": window,
+    "constraint": constraint,
     "oversampling": oversampling,
 }
 
@@ -168,6 +183,25 @@ def _memory(cell: Cell, known: jg.Jets, reference: jg.Jets) -> dict[str, Any]:
     ours, theirs = (numbers.nearest_distances(tagger_activations(jets), seen) for jets in samples)
     found = numbers.memorisation(ours, theirs, seed=SEED)
     return {"n_sample": len(ours), "n_reference": len(theirs), "metrics": numbers.entries(found)}
+
+
+def _constrained(s: Settings, cell: Cell) -> dict[str, dict[str, Any]]:
+    """Means over samples, with the deviation of the mean, of each generator and of the difference."""
+    free = load(cell)
+    reference = s.held_out()
+    wanted, n = numbers.shape_measures(reference), s.generated or len(reference)
+    rows: dict[str, list[dict[str, float]]] = {name: [] for name in CONSTRAINT_ROWS}
+    for seed in range(SEED, SEED + CONSTRAINT_SAMPLES):
+        for name, generator in (("free", free), ("made_exact", free.with_exact_mass())):
+            sample = numbers.shape_measures(generator.sample(n=n, seed=seed))
+            found = numbers.compare_shapes(wanted, sample, seed=seed)
+            rows[name].append({metric: estimate.value for metric, estimate in found.items()})
+        one, two = rows["free"][-1], rows["made_exact"][-1]
+        rows["difference"].append({name: two[name] - one[name] for name in one})
+    return {
+        name: {"n_sample": n, "samples": len(values), "metrics": numbers.entries(numbers.means(values))}
+        for name, values in rows.items()
+    }
 
 
 def _masses(reference: jg.Jets, sample: jg.Jets) -> Metrics:

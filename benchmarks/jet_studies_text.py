@@ -18,6 +18,9 @@ ROWS: Mapping[str, str] = {
     **NAMES,
     "spline": "splines",
     "affine": "affine couplings",
+    "free": "CNF(m, n)",
+    "made_exact": "the same, made exact",
+    "difference": "difference",
     "known": "its training jets",
     "others": "other real jets",
     "x1": "as many generated",
@@ -94,6 +97,10 @@ def _window(results: Results) -> str:
     return "\n".join(_table(f"mass {group}", _ordered(entries), INSIDE) for group, entries in groups)
 
 
+def _constraint(results: Results) -> str:
+    return _table("mean of samples", _ordered(results), METRICS)
+
+
 def _oversampling(results: Results) -> str:
     parts = []
     for group, entries in _groups(results).items():
@@ -111,6 +118,7 @@ SECTIONS: Mapping[str, Callable[[Results], str]] = {
     "constituents": _constituents,
     "condition": _condition,
     "window": _window,
+    "constraint": _constraint,
     "oversampling": _oversampling,
 }
 """Study -> what renders its results."""

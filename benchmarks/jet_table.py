@@ -28,7 +28,7 @@ from rich.console import Console
 import jetgen as jg
 from benchmarks.jet_measures import Measurer, sizes
 from benchmarks.jet_runs import TRAINED_PART, Cell, data_file, load, train
-from benchmarks.jet_table_text import table
+from benchmarks.jet_table_text import COLUMNS, table
 from hepflows.benchmarking.machine import describe_machine
 from hepflows.commands.options import terminal_reporter
 from hepflows.errors import ConfigError, HepflowsError, MissingDependencyError
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         if options.action == "show":
-            sys.stdout.write(table(collect(options.out)))
+            sys.stdout.write(table(collect(options.out), options.metrics))
         else:
             run(options)
     except HepflowsError as error:
@@ -152,6 +152,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--generated", type=int, default=40_000, help="jets of each sample (default: 40000)")
     parser.add_argument("--kinds", type=_names, default=KINDS, help="classes of jets (default: g,q,t)")
     parser.add_argument("--variants", type=_names, default=tuple(PRESETS), help="presets (default: all)")
+    parser.add_argument("--metrics", type=_metrics, default=tuple(COLUMNS), help="columns of `show` (default: all)")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="entry of the configuration")
     parser.add_argument("--jetnet", metavar="PYTHON", help="interpreter with jetnet, for FPND")
     return parser.parse_args(argv)
@@ -159,6 +160,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
+
+
+def _metrics(text: str) -> tuple[str, ...]:
+    names = _names(text)
+    if set(names) - set(COLUMNS):
+        raise argparse.ArgumentTypeError(f"metrics are {', '.join(COLUMNS)}")
+    return names
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jetgen.presets import PRESETS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 COLUMNS: Mapping[str, tuple[str, float]] = {
     "w1m": ("W1M x1e3", 1e3),
@@ -35,13 +35,15 @@ NAMES: Mapping[str, str] = {
 CLASSES: Mapping[str, str] = {"g": "Gluon", "q": "Light quark", "t": "Top"}
 
 
-def table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """One table for each class, and what stands behind it."""
-    return "\n".join(_one(kind, entries) for kind, entries in found.items())
+def table(found: Mapping[str, Mapping[str, Any]], metrics: Collection[str] = tuple(COLUMNS)) -> str:
+    """One table for each class with these metrics, and what stands behind it."""
+    return "\n".join(_one(kind, entries, metrics) for kind, entries in found.items())
 
 
-def _one(kind: str, entries: Mapping[str, Any]) -> str:
-    present = [name for name in COLUMNS if any(name in entry["metrics"] for entry in entries.values())]
+def _one(kind: str, entries: Mapping[str, Any], metrics: Collection[str]) -> str:
+    present = [
+        name for name in COLUMNS if name in metrics and any(name in entry["metrics"] for entry in entries.values())
+    ]
     lines = [
         f"| {CLASSES[kind]} | " + " | ".join(COLUMNS[name][0] for name in present) + " | epochs | ms a jet |",
         "|---|" + "---|" * (len(present) + 2),

@@ -308,3 +308,35 @@ def test_the_documents_quote_the_results(capsys):
     assert len(rows) > 10
     text = (root / "docs" / "jets.md").read_text(encoding="utf-8")
     assert all(row in text for row in rows)
+
+
+def test_means_come_with_the_deviation_of_the_mean() -> None:
+    values = np.random.default_rng(3).normal(2.0, 0.5, 1000)
+    found = numbers.means([{"a": value} for value in values])["a"]
+    assert agrees(found, 2.0)
+    assert found.error == pytest.approx(0.5 / math.sqrt(1000), rel=0.1)
+
+
+def test_constraint_study_compares_a_network_with_itself(
+    data: None, jets: jg.Jets, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jet_studies_runs, "CONSTRAINT_SAMPLES", 2)
+    coupling = {"blocks": 2, "width": 8, "depth": 1}
+    free = jg.fit(jg.JetFlow("cnf_mn", coupling=coupling, training={"epochs": 1, "batch_size": 100}), jets)
+    free.save(tmp_path / "cells" / "t" / "cnf_mn" / "generator")
+    out = tmp_path / "studies"
+    command = ["run", "constraint", "--out", str(out), "--kind", "t", "--generated", "100"]
+    assert jet_studies.main([*command, "--cells", str(tmp_path / "cells")]) == 0
+    rows = {entry["name"]: entry["metrics"] for entry in collect(out)}
+    assert set(rows) == {"free", "made_exact", "difference"}
+    for name in numbers.SHAPE_METRICS:
+        one, two, difference = (rows[row][name]["value"] for row in ("free", "made_exact", "difference"))
+        assert difference == pytest.approx(two - one, abs=1e-9)
+    assert rows["difference"]["w1p"]["value"] != 0
+    capsys.readouterr()
+    assert jet_studies.main(["show", "--out", str(out)]) == 0
+    assert "| the same, made exact | 100 |" in capsys.readouterr().out
+    generators = tmp_path / "others" / "t" / "exact" / "generator"
+    free.with_exact_mass().save(generators)
+    assert jet_studies.main([*command, "--out", str(tmp_path / "x"), "--cells", str(tmp_path / "others")]) == 2
+    assert "cnf_mn" in capsys.readouterr().err

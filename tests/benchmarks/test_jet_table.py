@@ -14,7 +14,7 @@ from benchmarks.jet_table_text import table
 from validation.matching import coverage_and_matching
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "jets"
+RESULTS = ROOT / "benchmarks" / "results"
 TINY = ["coupling.blocks=2", "coupling.width=8", "coupling.depth=0", "training.batch_size=100"]
 
 
@@ -109,9 +109,26 @@ def test_without_data_the_variable_is_named(tmp_path, monkeypatch, capsys):
     assert "HEPFLOWS_DATA" in capsys.readouterr().err
 
 
-def test_the_documents_quote_the_results():
-    found = table(jet_table.collect(RESULTS))
+@pytest.mark.parametrize("name", ["jets", "jets_long"])
+def test_the_documents_quote_the_results(name):
+    found = table(jet_table.collect(RESULTS / name))
     assert found.count("Pythia itself") == 3
     text = (ROOT / "docs" / "jets.md").read_text(encoding="utf-8")
     for part in found.strip().split("\n\n"):
         assert part in text
+
+
+def test_the_readme_quotes_the_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    command = next(line for line in text.splitlines() if line.startswith("python -m benchmarks.jet_table show"))
+    *_, metrics, _, out = command.split()
+    found = table(jet_table.collect(ROOT / out), metrics.split(","))
+    for part in found.strip().split("\n\n"):
+        assert part in text
+
+
+def test_unknown_columns_are_named(capsys):
+    with pytest.raises(SystemExit) as stop:
+        jet_table.main(["show", "--out", str(RESULTS / "jets"), "--metrics", "w1m,nope"])
+    assert stop.value.code == 2
+    assert "frechet_tagger" in capsys.readouterr().err

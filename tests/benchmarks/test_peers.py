@@ -93,6 +93,7 @@ def test_samples_have_the_density_that_is_timed(name: str, kind: Any) -> None:
 def test_all_passes_of_a_block_are_its_inverse(name: str, kind: Any) -> None:
     """Of a flow of one block, D passes give what the library's own slow direction gives."""
     one = Autoregressive(features=7, blocks=1, hidden=(12, 12), context=3)
+    torch.manual_seed(1)  # of weights that a library draws itself: few may lead past all units of so small a network
     theirs = peer_named(name).autoregressive(autoregressive_flow(one, kind, seed=1), one, kind)
     values, context = inputs(7, 3, 9, seed=4)
     with torch.no_grad():

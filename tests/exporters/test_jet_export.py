@@ -54,7 +54,7 @@ def test_inputs_and_outputs_of_the_graph(result: ExportResult, jets: Jets) -> No
     session = ort.InferenceSession(result.model)
     assert [entry.name for entry in session.get_inputs()] == ["cond", "noise"]
     cond = np.stack(list(jets.conditions.values()), axis=1)[:200].astype(np.float32)
-    noise = np.random.default_rng(1).standard_normal((200, 3 * SLOTS + 1)).astype(np.float32)
+    noise = np.random.default_rng(1).standard_normal((200, 3 * SLOTS)).astype(np.float32)
     constituents, mask = session.run(["constituents", "mask"], {"cond": cond, "noise": noise})
     assert constituents.shape == (200, 3 * SLOTS)
     np.testing.assert_array_equal(mask.sum(axis=1), cond[:, 1])

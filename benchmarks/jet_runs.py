@@ -26,7 +26,6 @@ from jetgen.config import JetFlowConfig
 from jetgen.dataset import make_tensors
 from jetgen.generator import JetGenerator
 from jetgen.jetflow import JetFlowModel
-from jetgen.presets import SAME_NETWORK
 from jetgen.training import JetObjective, Run
 
 if TYPE_CHECKING:
@@ -91,14 +90,16 @@ def train(
         first: train on so many jets, the first ones.
         reporter: where progress goes.
     """
-    if cell.variant in SAME_NETWORK:
-        return _derive(cell, minutes=minutes, settings=settings, particles=particles, first=first, reporter=reporter)
+    raw = with_overrides({"task": "jetgen", "preset": cell.variant}, settings)
+    config = build(JetFlowConfig, raw, where="configuration")
+    if config.trained_as != cell.variant:
+        source = Cell(kind=cell.kind, variant=config.trained_as, directory=cell.directory.parent / config.trained_as)
+        plan = train(source, minutes=minutes, settings=settings, particles=particles, first=first, reporter=reporter)
+        return _made_exact(cell, source, plan)
     jets = jg.read_jets(data_file(cell.kind), part=TRAINED_PART, particles=particles, first=first)
     if cell.plan.exists():
-        plan: dict[str, Any] = json.loads(cell.plan.read_text(encoding="utf-8"))
+        plan = json.loads(cell.plan.read_text(encoding="utf-8"))
     else:
-        raw = with_overrides({"task": "jetgen", "preset": cell.variant}, settings)
-        config = build(JetFlowConfig, raw, where="configuration")
         seconds = seconds_per_epoch(config, jets)
         epochs = max(1, round(60 * minutes / seconds))
         raw.setdefault("training", {})["epochs"] = epochs
@@ -116,11 +117,9 @@ def train(
     return plan
 
 
-def _derive(cell: Cell, **settings: Any) -> dict[str, Any]:
+def _made_exact(cell: Cell, source: Cell, plan: dict[str, Any]) -> dict[str, Any]:
     """Make a variant that is another one's network with its masses exact, so that they differ in nothing else."""
-    trained = SAME_NETWORK[cell.variant]
-    source = Cell(kind=cell.kind, variant=trained, directory=cell.directory.parent / trained)
-    plan = train(source, **settings) | {"network_of": trained}
+    plan = plan | {"network_of": source.variant}
     if not cell.artefact.exists():
         _write(cell.plan, plan)
         load(source).with_exact_mass().save(cell.artefact)

@@ -33,6 +33,7 @@ NEIGHBOURS = 2000
 """Generated and held-out jets whose nearest training jet is sought."""
 CONSTRAINT_SAMPLES = 5
 CONSTRAINT_ROWS = ("free", "made_exact", "difference")
+"""Beside the floor."""
 _LEAST = 10  # jets in a mass window that are worth a comparison
 
 
@@ -100,6 +101,9 @@ def constraint(s: Settings) -> None:
         entries = _constrained(s, found[0])
         for name in CONSTRAINT_ROWS:
             once(s, place / name, partial(entries.__getitem__, name))
+    reference, n = s.held_out(), s.generated or None
+    compare = Comparison(reference=reference, measure=partial(_shapes, numbers.shape_measures(reference)))
+    once(s, place / "floor", partial(compare, s.trained_on().select(slice(n))))
 
 
 def oversampling(s: Settings) -> None:
@@ -188,11 +192,11 @@ def _memory(cell: Cell, known: jg.Jets, reference: jg.Jets) -> dict[str, Any]:
 def _constrained(s: Settings, cell: Cell) -> dict[str, dict[str, Any]]:
     """Means over samples, with the deviation of the mean, of each generator and of the difference."""
     free = load(cell)
-    reference = s.held_out()
+    made_exact, reference = free.with_exact_mass(), s.held_out()
     wanted, n = numbers.shape_measures(reference), s.generated or len(reference)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in CONSTRAINT_ROWS}
     for seed in range(SEED, SEED + CONSTRAINT_SAMPLES):
-        for name, generator in (("free", free), ("made_exact", free.with_exact_mass())):
+        for name, generator in (("free", free), ("made_exact", made_exact)):
             sample = numbers.shape_measures(generator.sample(n=n, seed=seed))
             found = numbers.compare_shapes(wanted, sample, seed=seed)
             rows[name].append({metric: estimate.value for metric, estimate in found.items()})

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from hepflows.config import StrictConfig
 from hepflows.splines import SplineSettings
 from hepflows.train.settings import TrainingConfig
-from jetgen.presets import PRESETS, MassConstraint, NetworkName, PresetName, PtSumConstraint
+from jetgen.presets import PRESETS, SAME_NETWORK, MassConstraint, NetworkName, PresetName, PtSumConstraint
 
 Conditions = tuple[Literal["mass", "multiplicity"], ...]
 
@@ -203,6 +203,17 @@ class JetFlowConfig(StrictConfig):
         if not self.variants:
             return (self,)
         return tuple(self.model_copy(update={"preset": name, "variants": ()}) for name in self.variants)
+
+    @property
+    def trained_as(self) -> PresetName:
+        """Preset whose training is this one's, step by step: itself, or one whose masses are free.
+
+        A network whose masses are made exact without a jittered scale is trained as if they were free.
+        """
+        parts = (self.condition, self.mass_constraint, self.network, self.pt_sum)
+        if self.scale_jitter or any(part is not None for part in parts):
+            return self.preset
+        return SAME_NETWORK.get(self.preset, self.preset)
 
     @property
     def conditions(self) -> tuple[str, ...]:

@@ -110,7 +110,6 @@ class JetTask:
     ) -> Mapping[str, Path]:
         """Train a generator, or several variants; artefacts go to directories of `out` with the presets' names."""
         from hepflows.train.run import training_folder
-        from jetgen.presets import SAME_NETWORK
         from jetgen.reading import read_jets
         from jetgen.training import JetFlow, Run, fit
 
@@ -119,9 +118,8 @@ class JetTask:
         run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
         made: dict[str, JetGenerator] = {}
         for each in config.each():
-            trained = made.get(SAME_NETWORK.get(each.preset, ""))
-            if trained and not each.scale_jitter:
-                made[each.preset] = trained.with_exact_mass()
+            if each.trained_as in made:
+                made[each.preset] = made[each.trained_as].with_exact_mass()
             else:
                 made[each.preset] = fit(JetFlow(config=each), jets, run=replace(run, directory=folder / each.preset))
             made[each.preset].save(out / each.preset, force=force or resume)

@@ -10,6 +10,7 @@ import pytest
 
 import jetgen as jg
 from benchmarks import jet_table
+from benchmarks.jet_runs import Cell, load, train
 from benchmarks.jet_table_text import table
 from validation.matching import coverage_and_matching
 
@@ -89,6 +90,16 @@ def test_a_cell_is_trained_and_measured_once(data, tmp_path, capsys):
     capsys.readouterr()
     assert jet_table.main(["show", "--out", str(out)]) == 0
     assert "| exact |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("settings", "trained"), [((), "cnf_mn"), (("scale_jitter=0.1",), "exact")])
+def test_exact_shares_a_training_only_if_it_is_the_same(data, tmp_path, settings, trained):
+    cell = Cell(kind="t", variant="exact", directory=tmp_path / "t" / "exact")
+    train(cell, minutes=0.001, settings=(*TINY, *settings), reporter=None)
+    assert [path.parent.name for path in (tmp_path / "t").glob("*/training")] == [trained]
+    made = load(cell)
+    assert (made.kind, made.config.constraint) == ("exact", "exact")
+    assert made.model.scale_jitter == (0.1 if settings else 0.0)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -21,8 +21,11 @@ def export(
     *,
     out: Annotated[Path | None, Parameter(help="File to write, NAME.onnx.")] = None,
     profile: Annotated[
-        Literal["generic"], Parameter(help="Names and meaning of the graph's inputs and outputs.")
+        Literal["generic", "par04"], Parameter(help="Names and meaning of the graph's inputs and outputs.")
     ] = "generic",
+    max_energy_gev: Annotated[
+        float | None, Parameter(help="Energy [GeV] that the host of the profile par04 counts in; by default Par04's.")
+    ] = None,
     report: Annotated[
         Path | None, Parameter(help="Directory of a validation report, for the numbers in the model card.")
     ] = None,
@@ -60,7 +63,8 @@ def export(
     from hepflows import registry
 
     # A task's generator; `to_onnx` itself says so if it is one that cannot be exported.
-    result = to_onnx(registry.load(artefact), out, profile=profile, report=report, force=force)  # type: ignore[arg-type]
+    generator: Any = registry.load(artefact)
+    result = to_onnx(generator, out, profile=profile, max_energy_gev=max_energy_gev, report=report, force=force)
     _print(json.dumps(result.parity.to_dict(), indent=1) if as_json else _exported(result))
     return 0
 

@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from exporters.dependencies import require_onnx
+from exporters.dependencies import PACKED, require_onnx
 from hepflows.errors import ConfigError
 
 VERSION: Final = 1
 OPSET: Final = 17
 IR_VERSION: Final = 8
+OUTPUT: Final = "x"
 
 #: Operators that every host covers, generators of C code included. Random*, SearchSorted, CumSum,
 #: GatherElements, GatherND, NonZero, Loop, Scan and If are out on purpose, and so is
@@ -30,31 +31,31 @@ PORTABLE_OPERATORS: Final = frozenset(
 
 @dataclass(frozen=True)
 class Signature:
-    """Names and widths of a graph's tensors, all float32 of shape (batch, width).
+    """Names and widths of a graph's tensors, all float32 of shape (batch, width); the only output is `x`.
 
     Attributes:
         inputs: in graph order, which is alphabetical: some hosts push by position, some by sorted name.
-        outputs: the parts of the sample, side by side.
+        width: numbers D of one event.
     """
 
     inputs: tuple[tuple[str, int], ...]
-    outputs: tuple[tuple[str, int], ...]
+    width: int
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.inputs]
         if names != sorted(names):
             raise ConfigError("the graph's inputs are not in alphabetical order", found=names)
 
-    @property
-    def width(self) -> int:
-        """Numbers of one event, all outputs together."""
-        return sum(width for _, width in self.outputs)
+
+def separate(n_columns: int, noise_dim: int, width: int) -> Signature:
+    """Profile `generic`: cond (N, C), noise (N, Z) to x (N, D); without conditions there is no `cond`."""
+    cond = (("cond", n_columns),) if n_columns else ()
+    return Signature(inputs=(*cond, ("noise", noise_dim)), width=width)
 
 
-def generic(n_conditions: int, noise_dim: int, outputs: tuple[tuple[str, int], ...]) -> Signature:
-    """The `generic` profile: cond (N, C), noise (N, Z) to the outputs; without conditions there is no `cond`."""
-    cond = (("cond", n_conditions),) if n_conditions else ()
-    return Signature(inputs=(*cond, ("noise", noise_dim)), outputs=outputs)
+def packed(n_columns: int, noise_dim: int, width: int) -> Signature:
+    """Profile `par04`: one input (N, Z + C), noise first, to x (N, D)."""
+    return Signature(inputs=((PACKED, noise_dim + n_columns),), width=width)
 
 
 def operators(model: Any) -> dict[str, int]:
@@ -87,8 +88,9 @@ def violations(model: Any, signature: Signature) -> list[str]:
     if inputs != [(name, (None, width)) for name, width in signature.inputs]:
         found.append(f"inputs {inputs}, expected {signature.inputs} of float32 with a dynamic batch axis")
     outputs = [(value.name, _shape(onnx, value)) for value in graph.output]
-    if outputs != [(name, (None, width)) for name, width in signature.outputs]:
-        found.append(f"outputs {outputs}, expected {signature.outputs} of float32 with a dynamic batch axis")
+    if outputs != [(OUTPUT, (None, signature.width))]:
+        expected = f"{OUTPUT} of float32, {signature.width} wide"
+        found.append(f"outputs {outputs}, expected {expected}, with a dynamic batch axis")
     return found
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Oldest runtime that loads opset 17 and IR 8 and that we test.
 MINIMUM_RUNTIME: Final = (1, 15)
+#: The only input of a graph whose noise and condition are one tensor, noise first.
+PACKED: Final = "input"
 _RUNTIMES: Final = ("onnxruntime", "onnxruntime-gpu")
 _INSTALL: Final = "install the extra: pip install 'hepflows[onnx]' (or 'hepflows[gpu]', never both)"
 
@@ -82,10 +84,13 @@ def session(model: bytes | str, *, optimise: bool = True, threads: int | None = 
 
 
 def run(session: Any, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One run of an InferenceSession: (N, C), (N, Z) to all its outputs side by side, (N, D)."""
+    """One run of an InferenceSession: the columns of the condition (N, C), the noise (N, Z) to x (N, D)."""
+    given = {"cond": cond, "noise": noise}
+    names = [entry.name for entry in session.get_inputs()]
+    if names == [PACKED]:
+        given = {PACKED: np.concatenate([noise, cond], axis=1)}
     # a generator without conditions has no such input
-    parts = session.run(None, {"cond": cond, "noise": noise} if cond.shape[1] else {"noise": noise})
-    x: NDArray[np.float32] = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    x: NDArray[np.float32] = session.run(None, {name: given[name] for name in names})[0]
     return x
 
 

@@ -172,8 +172,7 @@ def _jets(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], me
 
     from jetgen.generator import to_jets
 
-    outputs = {output["name"]: output["width"] for output in metadata["io"]["outputs"]}
-    jets = to_jets(x, outputs["mask"], metadata["provenance"] or {})
+    jets = to_jets(x, x.shape[1] // 4, metadata["provenance"] or {})
     if "mass" in columns:
         # what the graph was really asked for: it clamps to the valid range
         bounds = {condition["name"]: condition["valid_range"] for condition in metadata["conditions"]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
 
 import numpy as np
 
@@ -37,9 +37,8 @@ class Exportable(Protocol):
     def export_metadata(self) -> Mapping[str, object]:
         """JSON-able description.
 
-        Required is ``conditions``, a list of {name, unit, valid_range: [low, high]}, empty for none; ``outputs``
-        may cut the module's output into named parts, see `Output`. Known keys besides are listed in
-        `exporters.manifest.GENERATOR_KEYS`.
+        Required is ``conditions``, a list of {name, unit, valid_range: [low, high]}, empty for none. Known keys
+        besides are listed in `exporters.manifest.GENERATOR_KEYS`.
         """
         ...
 
@@ -88,42 +87,12 @@ def read_conditions(metadata: Mapping[str, object], *, where: str) -> tuple[Cond
     return tuple(conditions)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """One output of the graph.
-
-    Attributes:
-        name: of the tensor.
-        width: numbers an event has there, or None for all.
-        meaning: what they are, with their unit.
-    """
-
-    name: str
-    width: int | None
-    meaning: str
-
-
-def read_outputs(metadata: Mapping[str, object]) -> tuple[Output, ...]:
-    """Outputs that a generator's metadata name, as a list ``outputs`` of {name, width, meaning}; else one, `x`.
-
-    Raises:
-        ConfigError: the list is ill-formed.
-    """
-    entries = metadata.get("outputs")
-    if entries is None:
-        output = metadata.get("output")
-        unit = output.get("unit") if isinstance(output, dict) else None
-        return (Output(name="x", width=None, meaning=f"energy of every voxel [{unit}]"),)
-    try:
-        outputs = tuple(Output(**entry) for entry in cast("list[dict[str, Any]]", entries))
-        well_formed = len({output.name for output in outputs}) == len(outputs) > 0
-    except TypeError:
-        well_formed = False
-    if not well_formed:
-        raise ConfigError(
-            "ill-formed outputs", where="export_metadata()", expected="a list of {name, width, meaning}", found=entries
-        )
-    return outputs
+def output_meaning(metadata: Mapping[str, object]) -> str:
+    """What the numbers of an event are, in words, from ``output``: {name, unit, order}."""
+    output = metadata.get("output")
+    if not isinstance(output, dict):
+        return "numbers of the event"
+    return f"{output.get('name')} [{output.get('unit')}], order: {output.get('order')}"
 
 
 def read_policy(metadata: Mapping[str, object], *, where: str) -> OutOfRange:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from exporters.contract import IR_VERSION, OPSET, Signature, violations
-from exporters.dependencies import require_onnx
+from exporters.contract import IR_VERSION, OPSET, OUTPUT, Signature, violations
+from exporters.dependencies import PACKED, require_onnx
 from exporters.folding import fold_constants
 from exporters.rewriting import exact_sigmoid
 from hepflows.errors import ConfigError
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
-
-    from exporters.exportable import Condition
 
 _PROTOBUF_LIMIT: Final = 2**31 - 1
 _BATCH: Final = "N"
@@ -40,56 +38,31 @@ _EXPECTED_WARNINGS: Final = (
 )
 
 
-class Guarded(nn.Module):
-    """A sampler whose conditions are clamped to their valid range inside the graph.
+class _Named(nn.Module):
+    """A sampler with exactly the inputs of a signature."""
 
-    A graph cannot raise, and a raw host must never get NaN: whatever it passes, NaN included, the sampler
-    sees a condition inside the range.
-
-    Args:
-        sampler: cond (N, C), noise (N, Z) to x (N, D).
-        conditions: the valid ranges, in the order of the columns.
-    """
-
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, sampler: nn.Module, conditions: Sequence[Condition]) -> None:
+    def __init__(self, sampler: nn.Module, signature: Signature, noise_dim: int) -> None:
         super().__init__()
-        self.sampler = sampler
-        self.register_buffer("low", torch.tensor([[condition.low for condition in conditions]]))
-        self.register_buffer("high", torch.tensor([[condition.high for condition in conditions]]))
+        self.sampler, self.noise_dim = sampler, noise_dim
+        self.names = [name for name, _ in signature.inputs]
 
-    def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
-        """Shape (N, C) and (N, Z) to (N, D)."""
-        # Comparisons with NaN are false, so that NaN becomes the lower end.
-        cond = torch.where(cond > self.low, cond, self.low)
-        cond = torch.where(cond < self.high, cond, self.high)
+    def forward(self, *given: Tensor) -> Tensor:
+        cond, noise = given[0], given[-1]
+        if self.names == [PACKED]:
+            cond, noise = noise[:, self.noise_dim :], noise[:, : self.noise_dim]
+        elif len(given) == 1:
+            cond = noise[:, :0]
         x: Tensor = self.sampler(cond, noise)
         return x
-
-
-class _Named(nn.Module):
-    """A sampler with exactly the inputs and outputs of a signature."""
-
-    def __init__(self, sampler: nn.Module, signature: Signature) -> None:
-        super().__init__()
-        self.sampler, self.widths = sampler, [width for _, width in signature.outputs]
-        self.conditional = len(signature.inputs) > 1
-
-    def forward(self, *given: Tensor) -> Tensor | tuple[Tensor, ...]:
-        noise = given[-1]
-        x: Tensor = self.sampler(given[0] if self.conditional else noise[:, :0], noise)
-        return x if len(self.widths) == 1 else x.split(self.widths, dim=1)
 
 
 def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -> bytes:
     """Translate a module into ONNX bytes that keep the contract.
 
     Args:
-        module: float32, in evaluation mode; cond (N, C), noise (N, Z) to the outputs side by side (N, D).
-        signature: names and widths of inputs and outputs.
-        example: conditions and noise, float32, inside the valid range.
+        module: float32, in evaluation mode; columns of the condition (N, C) and noise (N, Z) to x (N, D).
+        signature: names and widths of inputs and output.
+        example: columns of the condition and noise, float32, inside the valid range.
 
     Raises:
         ConfigError: the module needs an operator that ONNX or the contract does not have, or is above 2 GB.
@@ -103,8 +76,11 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) ->
             found=f"{size / 1e9:.1f} GB",
             remedy="train a smaller network",
         )
-    named = [tensor for tensor in example if tensor.shape[1]]
-    model = onnx.load_from_string(_trace(_Named(module, signature).eval(), signature, named))
+    cond, noise = example
+    given = [cond, noise] if cond.shape[1] else [noise]
+    if signature.inputs[0][0] == PACKED:
+        given = [torch.cat([noise, cond], dim=1)]
+    model = onnx.load_from_string(_trace(_Named(module, signature, noise.shape[1]).eval(), signature, given))
     exact_sigmoid(model)
     fold_constants(model)
     _finish(model, signature)
@@ -117,7 +93,7 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) ->
 
 
 def _trace(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -> bytes:
-    names, outputs = [name for name, _ in signature.inputs], [name for name, _ in signature.outputs]
+    names = [name for name, _ in signature.inputs]
     buffer = io.BytesIO()
     # With gradients on, modules avoid writing in place, which would become scatter operators.
     with warnings.catch_warnings(), torch.enable_grad():
@@ -132,8 +108,8 @@ def _trace(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=names,
-                output_names=outputs,
-                dynamic_axes={name: {0: _BATCH} for name in (*names, *outputs)},
+                output_names=[OUTPUT],
+                dynamic_axes={name: {0: _BATCH} for name in (*names, OUTPUT)},
             )
         except torch.onnx.errors.OnnxExporterError as error:
             raise ConfigError(
@@ -154,6 +130,6 @@ def _finish(model: Any, signature: Signature) -> None:
     del graph.value_info[:]
     for node in graph.node:
         node.doc_string = ""
-    for value, (name, width) in zip(graph.output, signature.outputs, strict=True):
-        shape = [_BATCH, width]
-        value.CopyFrom(onnx.helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, shape))
+    (value,) = graph.output
+    shape = [_BATCH, signature.width]
+    value.CopyFrom(onnx.helper.make_tensor_value_info(OUTPUT, value.type.tensor_type.elem_type, shape))

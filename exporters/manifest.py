@@ -28,7 +28,7 @@ GENERATOR_KEYS: Final = (
 )  # fmt: skip
 #: Keys the exporter fills in.
 EXPORT_KEYS: Final = (
-    "contract_version", "profile", "io", "noise", "rng", "task", "conditions", "out_of_range",
+    "contract_version", "profile", "encoding", "io", "noise", "rng", "task", "conditions", "out_of_range",
     "package_versions", "opset", "ir_version", "operators", "tolerance", "metrics",
 )  # fmt: skip
 _PACKAGES: Final = ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu")

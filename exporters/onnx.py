@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 import torch
 
-from exporters.contract import IR_VERSION, OPSET, VERSION, Signature, generic, operators
+from exporters.contract import IR_VERSION, OPSET, OUTPUT, VERSION, Signature, operators
 from exporters.dependencies import require_onnx, require_runtime
-from exporters.evaluation import Inputs, draw_inputs, evaluate_torch, stable_events
-from exporters.exportable import Condition, Exportable, read_conditions, read_outputs, read_policy
+from exporters.evaluation import draw_inputs, evaluate_torch, stable_events
+from exporters.exportable import Exportable, output_meaning, read_conditions, read_policy
 from exporters.golden import Golden, choose_rows, write_golden
-from exporters.lowering import Guarded, lower
+from exporters.lowering import lower
 from exporters.manifest import (
     Names,
     generator_entries,
@@ -24,16 +24,16 @@ from exporters.manifest import (
 )
 from exporters.model_card import model_card, read_report
 from exporters.parity import MINIMUM_VALUES, ROWS, Parity, bound_on, check_final, compare
+from exporters.profiles import Profile, ProfileName, make_profile
 from hepflows.autoregressive import MaskedAutoregressive
 from hepflows.errors import ConfigError, HepflowsError, OutputError
 from hepflows.files import atomic_file, check_output, sha256_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-Profile = Literal["generic"]
 _MOST_UNROLLED: Final = 64  # Flow I over the layers of a calorimeter, not Flow II over its voxels
 _GOLDEN_EVENTS: Final = 32
 _FINAL_EVENTS: Final = 512
@@ -74,7 +74,8 @@ def to_onnx(
     generator: Exportable,
     path: str | os.PathLike[str],
     *,
-    profile: Profile = "generic",
+    profile: ProfileName = "generic",
+    max_energy_gev: float | None = None,
     report: str | os.PathLike[str] | None = None,
     force: bool = False,
     parity_events: int = ROWS,
@@ -85,6 +86,7 @@ def to_onnx(
         generator: a generator whose sampling is one pass, a CaloFlow student for instance.
         path: the file to write, ending in ``.onnx``.
         profile: names and meaning of inputs and outputs, see docs/embedding.md.
+        max_energy_gev: energy that the host of the profile `par04` counts in; Par04's own if not given.
         report: directory of a validation report whose numbers go into card and metadata.
         force: overwrite existing files.
         parity_events: events over which the graph is compared with torch; more are taken for small events.
@@ -97,8 +99,6 @@ def to_onnx(
     """
     require_onnx()
     require_runtime()
-    if profile not in get_args(Profile):
-        raise ConfigError("unknown export profile", expected=" or ".join(get_args(Profile)), found=profile)
     names = _checked_names(path, force=force)
     validation = None if report is None else read_report(report)
     described = _described(generator)
@@ -106,17 +106,24 @@ def to_onnx(
     threshold = _threshold(described)
     policy = read_policy(described, where="export_metadata()")
 
-    final = Guarded(generator.sampling_module(), conditions).eval()
-    before = Guarded(generator.sampling_module(threshold=False), conditions).eval()
-    _refuse_long_inverses(final)
-    signature, example = _signature(final, conditions, generator.noise_dim, described)
-    final_onnx = lower(final, signature, (torch.from_numpy(example.cond), torch.from_numpy(example.noise)))
-    before_onnx = lower(before, signature, (torch.from_numpy(example.cond), torch.from_numpy(example.noise)))
+    chosen_profile = make_profile(
+        profile, conditions, described, threshold_mev=threshold, max_energy_gev=max_energy_gev
+    )
 
-    events = max(parity_events, -(-MINIMUM_VALUES // signature.width))
-    inputs = draw_inputs(conditions, generator.noise_dim, events)
+    final = chosen_profile.wrap(generator.sampling_module()).eval()
+    before = chosen_profile.wrap(generator.sampling_module(threshold=False)).eval()
+    _refuse_long_inverses(final)
+    example = draw_inputs(chosen_profile.columns, generator.noise_dim, 3, seed=1)
+    width = evaluate_torch(final, example, double=False).shape[1]
+    signature = chosen_profile.signature(generator.noise_dim, width)
+    tensors = (torch.from_numpy(example.cond), torch.from_numpy(example.noise))
+    final_onnx, before_onnx = (lower(module, signature, tensors) for module in (final, before))
+
+    events = max(parity_events, -(-MINIMUM_VALUES // width))
+    inputs = draw_inputs(chosen_profile.columns, generator.noise_dim, events)
     truth = evaluate_torch(before, inputs, double=True)
-    parity = compare(before, before_onnx, final_onnx, inputs, truth=truth, threshold=threshold)
+    step = chosen_profile.step(inputs.cond)
+    parity = compare(before, before_onnx, final_onnx, inputs, truth=truth, threshold=step)
     few = inputs.part(slice(_FINAL_EVENTS))
     expected = evaluate_torch(final, few, double=True)
     bound = bound_on(final, few, expected, parity.bound)
@@ -127,9 +134,10 @@ def to_onnx(
     golden = Golden(cond=chosen.cond.astype(float), noise=chosen.noise.astype(float), expected=expected[rows])
     golden_bound = bound_on(final, chosen, expected[rows], parity.bound)
     metadata: dict[str, object] = {
-        **_export_entries(final_onnx, profile, signature, conditions, described),
+        **_export_entries(final_onnx, chosen_profile, signature, generator.noise_dim, described),
+        "conditions": [condition.to_dict() for condition in conditions],
         "out_of_range": policy,
-        **generator_entries(described),
+        **generator_entries({**described, "output": chosen_profile.output}),
         "tolerance": {**parity.to_dict(), "golden_bound": golden_bound.to_dict()},
         "metrics": None if validation is None else validation["samples"],
     }
@@ -196,54 +204,26 @@ def _threshold(described: Mapping[str, object]) -> float:
     return float(threshold)
 
 
-def _signature(
-    module: torch.nn.Module, conditions: Sequence[Condition], noise_dim: int, described: Mapping[str, object]
-) -> tuple[Signature, Inputs]:
-    """The graph's signature, its output width found by one evaluation, and the inputs used for it."""
-    example = draw_inputs(conditions, noise_dim, 3, seed=1)
-    width = evaluate_torch(module, example, double=False).shape[1]
-    outputs = tuple((output.name, output.width or width) for output in read_outputs(described))
-    if sum(part for _, part in outputs) != width:
-        raise ConfigError("the outputs do not add up", where="export_metadata()", expected=width, found=outputs)
-    return generic(len(conditions), noise_dim, outputs), example
-
-
 def _export_entries(
-    model: bytes,
-    profile: Profile,
-    signature: Signature,
-    conditions: Sequence[Condition],
-    described: Mapping[str, object],
+    model: bytes, profile: Profile, signature: Signature, noise_dim: int, described: Mapping[str, object]
 ) -> dict[str, object]:
     """The exporter's part of the metadata."""
     noise = value if isinstance(value := described.get("noise"), dict) else {}
-    meaning = {
-        "cond": "conditions in physical units: " + ", ".join(condition.name for condition in conditions),
-        "noise": "independent standard normal numbers, drawn by the host",
-    }
-    inputs = [{"name": name, "width": width, "meaning": meaning[name]} for name, width in signature.inputs]
-    outputs = [
-        {"name": name, "width": width, "meaning": output.meaning}
-        for (name, width), output in zip(signature.outputs, read_outputs(described), strict=True)
-    ]
+    inputs = [{"name": name, "width": width, "meaning": profile.meaning[name]} for name, width in signature.inputs]
+    output = {"name": OUTPUT, "width": signature.width, "meaning": output_meaning({"output": profile.output})}
     return {
         "contract_version": VERSION,
-        "profile": profile,
-        "io": {
-            "dtype": "float32",
-            "batch_axis": 0,
-            "inputs": inputs,
-            "outputs": outputs,
-        },
+        "profile": profile.name,
+        "encoding": profile.encoding,
+        "io": {"dtype": "float32", "batch_axis": 0, "inputs": inputs, "outputs": [output]},
         "noise": {
             "distribution": "standard_normal",
-            "input": "noise",
-            "width": dict(signature.inputs)["noise"],
+            "input": signature.inputs[-1][0],
+            "width": noise_dim,
             "order": noise.get("order"),
         },
         "rng": "host",
         "task": described.get("task"),
-        "conditions": [condition.to_dict() for condition in conditions],
         "package_versions": package_versions(),
         "opset": OPSET,
         "ir_version": IR_VERSION,

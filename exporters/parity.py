@@ -49,7 +49,6 @@ class Parity:
         torch: differences of torch's own float32.
         runtime: differences of ONNX Runtime, by graph optimisation ("on", "off").
         small_batches: largest differences at batch sizes 1 and 7.
-        threshold: hit threshold, 0 for none.
         flips: voxels of the first 1024 events that are hits in float64 only or here only, by graph
             optimisation; and torch's.
         failures: what lies outside the bound, in words.
@@ -61,7 +60,6 @@ class Parity:
     torch: Quantiles
     runtime: Mapping[str, Quantiles]
     small_batches: Mapping[str, float]
-    threshold: float
     flips: Mapping[str, int]
     failures: tuple[str, ...]
 
@@ -80,7 +78,6 @@ class Parity:
             "torch32": self.torch.to_dict(),
             "runtime32": {name: quantiles.to_dict() for name, quantiles in self.runtime.items()},
             "small_batch_maximum": dict(self.small_batches),
-            "threshold": self.threshold,
             "threshold_flips": dict(self.flips),
             "passed": self.passed,
             "failures": list(self.failures),
@@ -94,7 +91,7 @@ def compare(
     inputs: Inputs,
     *,
     truth: NDArray[np.float64],
-    threshold: float,
+    threshold: NDArray[np.float64] | float,
 ) -> Parity:
     """Compare the graph with torch.
 
@@ -104,8 +101,9 @@ def compare(
         final_onnx: the exported form of the whole sampler, for the threshold flips.
         inputs: events to compare.
         truth: shape (N, D), what `before` gives in float64.
-        threshold: hit threshold, 0 for none.
+        threshold: hit threshold in the unit of the output, a number or one an event (N, 1); 0 for none.
     """
+    threshold = np.broadcast_to(threshold, (len(truth), 1))
     outputs = {name: evaluate_runtime(before_onnx, inputs, optimise=name == "on") for name in ("on", "off")}
     hardest = np.unique(np.concatenate([_farthest(x, truth) for x in outputs.values()]))
     bound, torch32, torch_flips = _float32_of_torch(before, inputs, truth, threshold, hardest)
@@ -131,7 +129,7 @@ def compare(
         # Events in which a voxel went dark before the threshold have steps of their own.
         rows = slice(len(flipped))
         flipped &= ~((x == 0) != (truth == 0))[rows].any(axis=1, keepdims=True)
-        farthest = float(np.abs(truth[rows] - threshold)[flipped].max(initial=0.0))
+        farthest = float(np.abs(truth[rows] - threshold[rows])[flipped].max(initial=0.0))
         if farthest > bound.maximum:
             failures.append(f"{label}: a value {farthest:.3g} from the threshold changed sides")
     return Parity(
@@ -141,7 +139,6 @@ def compare(
         torch=torch32,
         runtime=runtime,
         small_batches=small,
-        threshold=threshold,
         flips=flips,
         failures=tuple(failures),
     )
@@ -176,7 +173,7 @@ def _float32_of_torch(
     module: nn.Module,
     inputs: Inputs,
     truth: NDArray[np.float64],
-    threshold: float,
+    threshold: NDArray[np.float64],
     hardest: NDArray[np.intp],
 ) -> tuple[Quantiles, Quantiles, int]:
     """The bound, torch's own differences, and its threshold flips.
@@ -217,15 +214,15 @@ def _moved(module: nn.Module, inputs: Inputs) -> float:
 
 
 def _flipped(
-    final_onnx: bytes, inputs: Inputs, truth: NDArray[np.float64], threshold: float, *, optimise: bool
+    final_onnx: bytes, inputs: Inputs, truth: NDArray[np.float64], threshold: NDArray[np.float64], *, optimise: bool
 ) -> NDArray[np.bool_]:
     """Where the first events have a hit here and none in float64, or the other way round, (M, D)."""
     few = inputs.part(slice(_THRESHOLD_EVENTS))
     hits = evaluate_runtime(final_onnx, few, optimise=optimise) != 0
-    flipped: NDArray[np.bool_] = hits != _hits(truth[:_THRESHOLD_EVENTS], threshold)
+    flipped: NDArray[np.bool_] = hits != _hits(truth[:_THRESHOLD_EVENTS], threshold[:_THRESHOLD_EVENTS])
     return flipped
 
 
-def _hits(x: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    hits: NDArray[np.bool_] = x >= threshold if threshold > 0 else x != 0
+def _hits(x: NDArray[np.float64], threshold: NDArray[np.float64]) -> NDArray[np.bool_]:
+    hits: NDArray[np.bool_] = np.where(threshold > 0, x >= threshold, x != 0)
     return hits

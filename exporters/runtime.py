@@ -9,6 +9,7 @@ import numpy as np
 from exporters.dependencies import open_model, require_runtime, run
 from exporters.exportable import OutOfRange, apply_policy, read_conditions, read_policy
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
+from exporters.par04 import Par04Encoding
 from hepflows.errors import ConditionError, ConfigError
 from hepflows.files import require_file
 from hepflows.philox import normal_noise
@@ -35,7 +36,6 @@ class OnnxGenerator:
         metadata: everything the model says about itself.
         conditions: the columns of the condition, with units and valid ranges.
         noise_dim: standard normal numbers an event needs.
-        outputs: names and widths of the outputs, which `sample` gives side by side.
         n_outputs: numbers an event has.
         provider: where it runs, "cpu" or "cuda".
 
@@ -72,9 +72,10 @@ class OnnxGenerator:
         properties = self._session.get_modelmeta().custom_metadata_map
         self.metadata: dict[str, Any] = from_properties(properties, where=names.model)
         self.conditions = read_conditions(self.metadata, where=str(names.model))
-        self.noise_dim: int = self._session.get_inputs()[-1].shape[1]
-        self.outputs = {output.name: int(output.shape[1]) for output in self._session.get_outputs()}
-        self.n_outputs = sum(self.outputs.values())
+        self.noise_dim = int(self.metadata["noise"]["width"])
+        self.n_outputs: int = self._session.get_outputs()[0].shape[1]
+        encoding = self.metadata["encoding"]
+        self._encoding = None if encoding is None else Par04Encoding.from_dict(encoding)
         self._policy = read_policy(self.metadata, where=str(names.model))
 
     def sample(
@@ -96,7 +97,8 @@ class OnnxGenerator:
             out_of_range: "error", "clamp" or "pass"; None takes the policy recorded in the file.
 
         Returns:
-            Shape (N, D) in the output's unit.
+            Shape (N, D): what the generator gives, whatever the profile. From a file of the profile `par04` these are
+            energies in MeV in the order of the geometry.
 
         Raises:
             ConditionError: wrong shape, or outside the valid range under the policy "error".
@@ -108,7 +110,11 @@ class OnnxGenerator:
         for start in range(0, len(cond), batch):
             part = cond[start : start + batch]
             noise = normal_noise(seed, first_event + start, len(part), self.noise_dim)
-            x[start : start + len(part)] = self.run(part, noise)
+            if self._encoding is None:
+                x[start : start + len(part)] = self.run(part, noise)
+            else:
+                cells = self.run(self._encoding.columns(part), noise)
+                x[start : start + len(part)] = self._encoding.voxels_mev(cells, part)
         return x
 
     def check_conditions(self, conditions: ArrayLike) -> None:
@@ -116,7 +122,10 @@ class OnnxGenerator:
         apply_policy(self._columns(conditions), self.conditions, "error")
 
     def run(self, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One run of the graph on the caller's own noise: (N, C), (N, Z) to (N, D), nothing is checked."""
+        """One run of the graph on the caller's own noise: (N, C), (N, Z) to (N, D), nothing is checked.
+
+        `cond` is what the graph takes: in the profile `par04` the four columns of its encoding.
+        """
         return run(self._session, cond, noise)
 
     def _columns(self, conditions: ArrayLike) -> NDArray[np.float32]:

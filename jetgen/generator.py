@@ -17,7 +17,7 @@ from hepflows.sampler import sample_in_tiles
 from jetgen.condition_checks import check_range, condition_matrix, required_number
 from jetgen.config import JetFlowConfig
 from jetgen.generator_document import UNITS
-from jetgen.jetflow import JetFlowModel, SamplingModule
+from jetgen.jetflow import JetFlowModel, SamplingModule, stacked
 from jetgen.jets import Jets
 from jetgen.mass_constraint import require_reached
 from jetgen.mass_kernel import jet_masses
@@ -103,7 +103,7 @@ class JetGenerator:
         self._check_range(matrix, out_of_range)
 
         values = sample_in_tiles(
-            lambda cond, noise, rows: _stacked(self.model, noise, cond, rows),
+            lambda cond, noise, rows: stacked(self.model.sample(noise, cond, rows=rows)),
             matrix,
             self.noise_dim,
             seed=seed,
@@ -153,7 +153,7 @@ class JetGenerator:
             self._check_range(self.condition_matrix(conditions), "error")
 
     def sampling_module(self, *, threshold: bool = True) -> SamplingModule:  # noqa: ARG002 - jets have no threshold
-        """Module for export: forward(cond (N, C), noise (N, Z)) -> eta, phi, pT, mask (N, 4 P)."""
+        """Module for export: forward(cond (N, C), noise (N, Z)) -> eta, phi, pT, mask of each slot, (N, 4 P)."""
         return SamplingModule(self.model).eval()
 
     def export_metadata(self) -> dict[str, Any]:
@@ -173,14 +173,12 @@ class JetGenerator:
                 "size": self.noise_dim,
                 "order": ("sum of pT, " if self.model.pt_sum is not None else "") + "three a slot",
             },
-            "outputs": [
-                {
-                    "name": "constituents",
-                    "width": 3 * slots,
-                    "meaning": f"eta_rel, phi_rel [rad], pt_rel: {slots} columns each, in falling order of pT",
-                },
-                {"name": "mask", "width": slots, "meaning": "1 for a constituent, 0 for an empty slot"},
-            ],
+            "output": {
+                "name": "constituents",
+                "unit": "eta_rel, phi_rel [rad], pt_rel, mask",
+                "order": f"{slots} slots of these four numbers, in falling order of pT; mask is 1 for a constituent "
+                "and 0 for an empty slot",
+            },
             "n_slots": slots,
             "mass_constraint": self.config.constraint,
             "out_of_reach": "a mass that a jet cannot have: a single constituent stays as it is, a jet whose "
@@ -248,7 +246,7 @@ class JetGenerator:
 
 def to_jets(values: NDArray[np.float32], n_slots: int, provenance: Mapping[str, Any]) -> Jets:
     """Jets from the output (N, 4 P) of a sampling module."""
-    eta, phi, pt, mask = (values[:, block * n_slots : (block + 1) * n_slots] for block in range(4))
+    eta, phi, pt, mask = np.moveaxis(values.reshape(-1, n_slots, 4), 2, 0)
     kind = provenance.get("kind")
     return Jets(
         eta_rel=np.ascontiguousarray(eta),
@@ -258,8 +256,3 @@ def to_jets(values: NDArray[np.float32], n_slots: int, provenance: Mapping[str, 
         kind=kind if isinstance(kind, str) else None,
         provenance={"generator": "hepflows jetgen"},
     )
-
-
-def _stacked(model: JetFlowModel, noise: torch.Tensor, cond: torch.Tensor, rows: slice | None = None) -> torch.Tensor:
-    jets = model.sample(noise, cond, rows=rows)
-    return torch.cat([jets.eta, jets.phi, jets.pt, jets.mask.to(jets.pt.dtype)], dim=1)

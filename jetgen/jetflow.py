@@ -217,7 +217,7 @@ class JetFlowModel(nn.Module):
 
 
 class SamplingModule(nn.Module):
-    """What a host embeds: forward(cond (N, C), noise (N, Z)) -> (N, 4 P): eta, phi, pT and mask of each slot.
+    """What a host embeds: forward(cond (N, C), noise (N, Z)) -> (N, 4 P): eta, phi, pT, mask of slot 0, of slot 1 ...
 
     Conditions outside the valid range are clamped, since a graph cannot refuse them, and the multiplicity is
     rounded. A mass out of reach gives the jet described in `constrain_mass`.
@@ -228,9 +228,13 @@ class SamplingModule(nn.Module):
         self.model = model
 
     def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
-        """Slots of P constituents, blocks of P columns each: eta_rel, phi_rel, pt_rel, mask (0 or 1)."""
-        jets = self.model.sample(noise, self.model.conditions.clamp(cond))
-        return torch.cat([jets.eta, jets.phi, jets.pt, jets.mask.to(jets.pt.dtype)], dim=1)
+        """Slot by slot eta_rel, phi_rel, pt_rel and mask (0 or 1), in falling order of pT."""
+        return stacked(self.model.sample(noise, self.model.conditions.clamp(cond)))
+
+
+def stacked(jets: Constituents) -> Tensor:
+    """Jets as one tensor (N, 4 P): eta, phi, pT and mask of slot 0, then of slot 1, and so on."""
+    return torch.stack([jets.eta, jets.phi, jets.pt, jets.mask.to(jets.pt.dtype)], dim=2).flatten(1)
 
 
 def _coupling_flow(features: int, context_features: int, config: CouplingConfig, *, seed: int) -> ConditionalFlow:

@@ -9,13 +9,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from exporters.contract import Signature, generic, violations
+from exporters.contract import Signature, separate, violations
 from hepflows.errors import ConfigError
 
 if TYPE_CHECKING:
     from exporters import ExportResult
 
-SIGNATURE = generic(2, 10, (("x", 8),))
+SIGNATURE = separate(2, 10, 8)
 
 
 @pytest.fixture(scope="module")
@@ -123,4 +123,4 @@ def test_each_broken_point_is_named(graph: onnx.ModelProto, kind: str, word: str
 
 def test_inputs_must_be_in_alphabetical_order() -> None:
     with pytest.raises(ConfigError, match="alphabetical"):
-        Signature(inputs=(("noise", 3), ("cond", 1)), outputs=(("x", 2),))
+        Signature(inputs=(("noise", 3), ("cond", 1)), width=2)

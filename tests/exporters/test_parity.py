@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
+from exporters.contract import separate
 from exporters.evaluation import Inputs, draw_inputs, evaluate_torch
 from exporters.exportable import Condition, read_conditions
-from exporters.lowering import Guarded, lower
-from exporters.onnx import _signature, torch
+from exporters.lowering import lower
 from exporters.parity import compare
+from exporters.profiles import Guarded
 from exporters.tolerance import Quantiles, rounding
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from exporters import ExportResult
 
 EVENTS = 512
+VOXELS = 8
 THRESHOLD = 5.0
 
 
@@ -32,7 +35,8 @@ class Case:
         conditions = read_conditions(toy.export_metadata(), where="toy")
         self.before = Guarded(toy.sampling_module(threshold=False), conditions).eval()
         final = Guarded(toy.sampling_module(), conditions).eval()
-        signature, example = _signature(final, conditions, toy.noise_dim, toy.export_metadata())
+        signature = separate(len(conditions), toy.noise_dim, VOXELS)
+        example = draw_inputs(conditions, toy.noise_dim, 3)
         tensors = (torch.from_numpy(example.cond), torch.from_numpy(example.noise))
         self.before_onnx = lower(self.before, signature, tensors)
         self.final_onnx = lower(final, signature, tensors)

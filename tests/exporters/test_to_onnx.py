@@ -191,8 +191,6 @@ class Variant:
             "JSON|valid range",
         ),
         ({"threshold_mev": "high"}, "threshold_mev"),
-        ({"outputs": [{"name": "x"}]}, "ill-formed outputs"),
-        ({"outputs": [{"name": "x", "width": 5, "meaning": "energy"}]}, "do not add up"),
         ({"out_of_range": "ignore"}, "out-of-range policy"),
         ({"pdg": {1, 2}}, "no JSON form"),
     ],

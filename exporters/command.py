@@ -26,6 +26,10 @@ def export(
     max_energy_gev: Annotated[
         float | None, Parameter(help="Energy [GeV] that the host of the profile par04 counts in; by default Par04's.")
     ] = None,
+    weights: Annotated[
+        Literal["float32", "float16", "int8"],
+        Parameter(help="How weights are stored: exactly, rounded to half the size, or quantised with the arithmetic."),
+    ] = "float32",
     report: Annotated[
         Path | None, Parameter(help="Directory of a validation report, for the numbers in the model card.")
     ] = None,
@@ -64,7 +68,15 @@ def export(
 
     # A task's generator; `to_onnx` itself says so if it is one that cannot be exported.
     generator: Any = registry.load(artefact)
-    result = to_onnx(generator, out, profile=profile, max_energy_gev=max_energy_gev, report=report, force=force)
+    result = to_onnx(
+        generator,
+        out,
+        profile=profile,
+        max_energy_gev=max_energy_gev,
+        weights=weights,
+        report=report,
+        force=force,
+    )
     _print(json.dumps(result.parity.to_dict(), indent=1) if as_json else _exported(result))
     return 0
 

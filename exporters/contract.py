@@ -28,6 +28,9 @@ PORTABLE_OPERATORS: Final = frozenset(
     }
 )  # fmt: skip
 
+#: Besides, in graphs whose weights are int8, which not every host runs.
+INT8_OPERATORS: Final = PORTABLE_OPERATORS | {"DynamicQuantizeLinear", "MatMulInteger"}
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -63,8 +66,14 @@ def operators(model: Any) -> dict[str, int]:
     return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
 
 
-def violations(model: Any, signature: Signature) -> list[str]:
-    """Every point of the contract that an onnx.ModelProto breaks, in words; empty if it keeps all of them."""
+def violations(model: Any, signature: Signature, *, allowed: frozenset[str] = PORTABLE_OPERATORS) -> list[str]:
+    """Every point of the contract that an onnx.ModelProto breaks, in words; empty if it keeps all of them.
+
+    Args:
+        model: the graph.
+        signature: what its inputs and output must be.
+        allowed: operators that it may have.
+    """
     onnx = require_onnx()
     graph = model.graph
     found = []
@@ -73,7 +82,7 @@ def violations(model: Any, signature: Signature) -> list[str]:
         found.append(f"operator sets {opsets} instead of {OPSET} of the standard domain alone")
     if model.ir_version != IR_VERSION:
         found.append(f"IR version {model.ir_version} instead of {IR_VERSION}")
-    foreign = sorted({node.op_type for node in graph.node} - PORTABLE_OPERATORS)
+    foreign = sorted({node.op_type for node in graph.node} - allowed)
     if foreign:
         found.append(f"operators that not every host has: {', '.join(foreign)}")
     if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
@@ -81,7 +90,13 @@ def violations(model: Any, signature: Signature) -> list[str]:
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
         found.append("weights outside the file")
     constants = {tensor.name for tensor in graph.initializer}
-    unfolded = [node.op_type for node in graph.node if all(name in constants for name in node.input)]
+    # a weight that is stored in another type is a constant that has to be turned into float32
+    halves = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    unfolded = [
+        node.op_type
+        for node in graph.node
+        if constants.issuperset(node.input) and not (node.op_type == "Cast" and halves.issuperset(node.input))
+    ]
     if unfolded:
         found.append(f"nodes that depend on constants only (masks not folded?): {', '.join(sorted(set(unfolded)))}")
     inputs = [(value.name, _shape(onnx, value)) for value in graph.input if value.name not in constants]

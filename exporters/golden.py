@@ -99,9 +99,16 @@ def read_golden(path: str | os.PathLike[str]) -> Golden:
     return Golden(cond=cond, noise=noise, expected=expected)
 
 
-def agreement(x: NDArray[np.floating], expected: NDArray[np.float64]) -> Agreement:
-    """Compare a host's output (N, D) with the expected one."""
-    flipped = (x == 0) != (expected == 0)
+def agreement(x: NDArray[np.floating], expected: NDArray[np.float64], *, steps: bool = True) -> Agreement:
+    """Compare a host's output (N, D) with the expected one.
+
+    Args:
+        x: what a host gives.
+        expected: what it should give.
+        steps: leave out events in which an element is zero on one side only, and count such elements; otherwise they
+            are differences like others.
+    """
+    flipped = ((x == 0) != (expected == 0)) & steps
     differences = (x.astype(np.float64) - expected)[~flipped.any(axis=1)]
     return Agreement(
         differences=Quantiles.of(differences if differences.size else np.array([np.inf])),

@@ -15,16 +15,27 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import nn
 
-from exporters.contract import IR_VERSION, OPSET, OUTPUT, Signature, violations
+from exporters.contract import (
+    INT8_OPERATORS,
+    IR_VERSION,
+    OPSET,
+    OUTPUT,
+    PORTABLE_OPERATORS,
+    Signature,
+    violations,
+)
 from exporters.dependencies import PACKED, require_onnx
 from exporters.folding import fold_constants
 from exporters.rewriting import exact_sigmoid
+from exporters.storage import quantised, store_half
 from hepflows.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from exporters.storage import Storage
 
 _PROTOBUF_LIMIT: Final = 2**31 - 1
 _BATCH: Final = "N"
@@ -56,13 +67,14 @@ class _Named(nn.Module):
         return x
 
 
-def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -> bytes:
+def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor], *, storage: Storage = "float32") -> bytes:
     """Translate a module into ONNX bytes that keep the contract.
 
     Args:
         module: float32, in evaluation mode; columns of the condition (N, C) and noise (N, Z) to x (N, D).
         signature: names and widths of inputs and output.
         example: columns of the condition and noise, float32, inside the valid range.
+        storage: of the weights; for float16 the module's are such numbers already.
 
     Raises:
         ConfigError: the module needs an operator that ONNX or the contract does not have, or is above 2 GB.
@@ -83,8 +95,13 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) ->
     model = onnx.load_from_string(_trace(_Named(module, signature, noise.shape[1]).eval(), signature, given))
     exact_sigmoid(model)
     fold_constants(model)
+    if storage == "float16":
+        store_half(model)
+    elif storage == "int8":
+        model = quantised(model)
     _finish(model, signature)
-    broken = violations(model, signature)
+    allowed = INT8_OPERATORS if storage == "int8" else PORTABLE_OPERATORS
+    broken = violations(model, signature, allowed=allowed)
     if broken:
         raise ConfigError("the exported graph breaks the embedding contract", found="; ".join(broken))
     onnx.checker.check_model(model, full_check=True)
@@ -128,6 +145,9 @@ def _finish(model: Any, signature: Signature) -> None:
     graph = model.graph
     graph.name = "sampler"
     del graph.value_info[:]
+    used = {node.domain for node in graph.node}
+    for entry in [entry for entry in model.opset_import if entry.domain not in used]:
+        model.opset_import.remove(entry)
     for node in graph.node:
         node.doc_string = ""
     (value,) = graph.output

@@ -29,7 +29,7 @@ GENERATOR_KEYS: Final = (
 #: Keys the exporter fills in.
 EXPORT_KEYS: Final = (
     "contract_version", "profile", "encoding", "io", "noise", "rng", "task", "conditions", "out_of_range",
-    "package_versions", "opset", "ir_version", "operators", "tolerance", "metrics",
+    "package_versions", "opset", "ir_version", "operators", "storage", "tolerance", "metrics",
 )  # fmt: skip
 _PACKAGES: Final = ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -109,6 +109,7 @@ class Names:
     manifest: Path
     golden: Path
     card: Path
+    pictures: Path
 
     @classmethod
     def of(cls, model: str | os.PathLike[str]) -> Names:
@@ -119,6 +120,7 @@ class Names:
             manifest=model.with_suffix(".manifest.json"),
             golden=model.with_suffix(".golden.bin"),
             card=model.with_name("MODEL_CARD.md"),
+            pictures=model.with_suffix(".pictures"),
         )
 
 

@@ -11,7 +11,7 @@ from hepflows.files import require_file
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _REPORT_SCHEMA = "hepflows-report/1"
 
@@ -40,16 +40,25 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(report)
 
 
-def model_card(name: str, metadata: Mapping[str, Any], report: Mapping[str, Any] | None) -> str:
+def report_pictures(path: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """The PNG pictures of a validation report, given its directory or its ``report.json``."""
+    path = Path(path)
+    return tuple(sorted(((path if path.is_dir() else path.parent) / "pictures").glob("*.png")))
+
+
+def model_card(
+    name: str, metadata: Mapping[str, Any], report: Mapping[str, Any] | None, pictures: Sequence[str] = ()
+) -> str:
     """Text of the card.
 
     Args:
         name: file name of the model.
         metadata: everything the model says about itself.
         report: content of ``report.json``, or None if there is none.
+        pictures: paths of the report's pictures, relative to the card.
     """
     parts = [_head(name, metadata), _usage(name, metadata), _tensors(metadata), _tolerance(metadata)]
-    parts += [_metrics(report), _origin(metadata)]
+    parts += [_metrics(report), *map(_picture, pictures), _origin(metadata)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,7 +109,9 @@ def _tensors(metadata: Mapping[str, Any]) -> str:
 def _tolerance(metadata: Mapping[str, Any]) -> str:
     report, unit = metadata["tolerance"], _known(_output(metadata).get("unit"))
     rows = [[f"difference to float64 [{unit}]", "median", "99.9 %", "maximum"], ["---"] * 4]
-    found = {"allowed": report["bound"], "torch float32": report["torch32"]}
+    found = {"allowed": report["bound"]}
+    if report["torch32"] is not None:
+        found["torch float32"] = report["torch32"]
     found |= {f"ONNX Runtime, optimisation {name}": values for name, values in report["runtime32"].items()}
     for name, values in found.items():
         rows.append([name, *(f"{values[key]:.3g}" for key in ("median", "p999", "maximum"))])
@@ -124,6 +135,11 @@ def _metrics(report: Mapping[str, Any] | None) -> str:
             rows.append([f"`{metric}`", *(_number(entry.get(key)) for key in ("value", "error", "floor"))])
         lines.append(f"### {sample}\n\n{_table(rows)}")
     return "\n\n".join(lines)
+
+
+def _picture(path: str) -> str:
+    title = Path(path).stem.rstrip("0123456789").replace("_", " ").strip()
+    return f"![{title}]({path})"
 
 
 def _origin(metadata: Mapping[str, Any]) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import torch
-
-from exporters.contract import IR_VERSION, OPSET, OUTPUT, VERSION, Signature, operators
+from exporters.contract import IR_VERSION, OPSET, OUTPUT, VERSION, operators
 from exporters.dependencies import require_onnx, require_runtime
-from exporters.evaluation import draw_inputs, evaluate_torch, stable_events
+from exporters.evaluation import draw_inputs
 from exporters.exportable import Exportable, output_meaning, read_conditions, read_policy
-from exporters.golden import Golden, choose_rows, write_golden
-from exporters.lowering import lower
+from exporters.golden import Golden, write_golden
+from exporters.graphs import Graphs, compare_graphs, make_graphs
 from exporters.manifest import (
     Names,
     generator_entries,
@@ -22,21 +21,17 @@ from exporters.manifest import (
     with_properties,
     write_manifest,
 )
-from exporters.model_card import model_card, read_report
-from exporters.parity import MINIMUM_VALUES, ROWS, Parity, bound_on, check_final, compare
+from exporters.model_card import model_card, read_report, report_pictures
+from exporters.parity import MINIMUM_VALUES, ROWS, Parity
 from exporters.profiles import Profile, ProfileName, make_profile
-from hepflows.autoregressive import MaskedAutoregressive
+from exporters.storage import Storage, check_storage
 from hepflows.errors import ConfigError, HepflowsError, OutputError
-from hepflows.files import atomic_file, check_output, sha256_of
+from hepflows.files import atomic_directory, atomic_file, check_output, sha256_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-_MOST_UNROLLED: Final = 64  # Flow I over the layers of a calorimeter, not Flow II over its voxels
-_GOLDEN_EVENTS: Final = 32
-_FINAL_EVENTS: Final = 512
 
 
 class ParityError(HepflowsError):
@@ -76,6 +71,7 @@ def to_onnx(
     *,
     profile: ProfileName = "generic",
     max_energy_gev: float | None = None,
+    weights: Storage = "float32",
     report: str | os.PathLike[str] | None = None,
     force: bool = False,
     parity_events: int = ROWS,
@@ -87,7 +83,9 @@ def to_onnx(
         path: the file to write, ending in ``.onnx``.
         profile: names and meaning of inputs and outputs, see docs/embedding.md.
         max_energy_gev: energy that the host of the profile `par04` counts in; Par04's own if not given.
-        report: directory of a validation report whose numbers go into card and metadata.
+        weights: how they are stored: "float32"; "float16", half the size, with float32 arithmetic; "int8", see
+            `exporters.storage` for what that means.
+        report: directory of a validation report whose numbers and pictures go into card and metadata.
         force: overwrite existing files.
         parity_events: events over which the graph is compared with torch; more are taken for small events.
 
@@ -106,44 +104,24 @@ def to_onnx(
     threshold = _threshold(described)
     policy = read_policy(described, where="export_metadata()")
 
-    chosen_profile = make_profile(
-        profile, conditions, described, threshold_mev=threshold, max_energy_gev=max_energy_gev
-    )
-
-    final = chosen_profile.wrap(generator.sampling_module()).eval()
-    before = chosen_profile.wrap(generator.sampling_module(threshold=False)).eval()
-    _refuse_long_inverses(final)
-    example = draw_inputs(chosen_profile.columns, generator.noise_dim, 3, seed=1)
-    width = evaluate_torch(final, example, double=False).shape[1]
-    signature = chosen_profile.signature(generator.noise_dim, width)
-    tensors = (torch.from_numpy(example.cond), torch.from_numpy(example.noise))
-    final_onnx, before_onnx = (lower(module, signature, tensors) for module in (final, before))
-
-    events = max(parity_events, -(-MINIMUM_VALUES // width))
-    inputs = draw_inputs(chosen_profile.columns, generator.noise_dim, events)
-    truth = evaluate_torch(before, inputs, double=True)
-    step = chosen_profile.step(inputs.cond)
-    parity = compare(before, before_onnx, final_onnx, inputs, truth=truth, threshold=step)
-    few = inputs.part(slice(_FINAL_EVENTS))
-    expected = evaluate_torch(final, few, double=True)
-    bound = bound_on(final, few, expected, parity.bound)
-    _refuse([*parity.failures, *check_final(final_onnx, few, expected, bound)], names.model)
-
-    rows = choose_rows(few.cond, stable_events(final, few, expected), _GOLDEN_EVENTS)
-    chosen = few.part(rows)
-    golden = Golden(cond=chosen.cond.astype(float), noise=chosen.noise.astype(float), expected=expected[rows])
-    golden_bound = bound_on(final, chosen, expected[rows], parity.bound)
+    made = make_profile(profile, conditions, described, threshold_mev=threshold, max_energy_gev=max_energy_gev)
+    graphs = make_graphs(generator, made, check_storage(weights))
+    events = max(parity_events, -(-MINIMUM_VALUES // graphs.signature.width))
+    tested = compare_graphs(graphs, made, draw_inputs(made.columns, generator.noise_dim, events))
+    _refuse(tested.failures, names.model)
     metadata: dict[str, object] = {
-        **_export_entries(final_onnx, chosen_profile, signature, generator.noise_dim, described),
+        **_export_entries(graphs, made, generator.noise_dim, described),
         "conditions": [condition.to_dict() for condition in conditions],
         "out_of_range": policy,
-        **generator_entries({**described, "output": chosen_profile.output}),
-        "tolerance": {**parity.to_dict(), "golden_bound": golden_bound.to_dict()},
+        **generator_entries({**described, "output": made.output}),
+        "tolerance": {**tested.parity.to_dict(), "golden_bound": tested.bound.to_dict(), "steps": graphs.steps},
         "metrics": None if validation is None else validation["samples"],
     }
-    model = with_properties(final_onnx, metadata)
-    card = model_card(names.model.name, metadata, validation)
-    _write(names, model, golden, card, metadata, force=force)
+    model = with_properties(graphs.final_onnx, metadata)
+    pictures = () if report is None else report_pictures(report)
+    shown = [f"{names.pictures.name}/{picture.name}" for picture in pictures]
+    card = model_card(names.model.name, metadata, validation, shown)
+    _write(names, model, tested.golden, card, metadata, pictures, force=force)
     return ExportResult(
         model=names.model,
         manifest=names.manifest,
@@ -151,8 +129,8 @@ def to_onnx(
         card=names.card,
         sha256=sha256_of(names.model),
         n_bytes=len(model),
-        operators=_operators(final_onnx),
-        parity=parity,
+        operators=_operators(graphs.final_onnx),
+        parity=tested.parity,
     )
 
 
@@ -162,6 +140,7 @@ def _checked_names(path: str | os.PathLike[str], *, force: bool) -> Names:
         raise OutputError("an exported file has the suffix .onnx", where=names.model, remedy="name it NAME.onnx")
     for file in (names.model, names.manifest, names.golden):
         check_output(file, force=force)
+    check_output(names.pictures, force=force, directory=True)
     if names.card.exists() and not force:
         raise OutputError(
             "another export's model card lies here",
@@ -184,17 +163,6 @@ def _described(generator: Exportable) -> Mapping[str, object]:
     return described
 
 
-def _refuse_long_inverses(module: torch.nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, MaskedAutoregressive) and part.made.features > _MOST_UNROLLED:
-            raise ConfigError(
-                "this generator samples one dimension after the other, which makes no portable graph",
-                expected=f"at most {_MOST_UNROLLED} such dimensions",
-                found=part.made.features,
-                remedy="distill a student (`hepflows distill`) and export that",
-            )
-
-
 def _threshold(described: Mapping[str, object]) -> float:
     threshold = described.get("threshold_mev")
     if threshold is None:
@@ -205,9 +173,10 @@ def _threshold(described: Mapping[str, object]) -> float:
 
 
 def _export_entries(
-    model: bytes, profile: Profile, signature: Signature, noise_dim: int, described: Mapping[str, object]
+    graphs: Graphs, profile: Profile, noise_dim: int, described: Mapping[str, object]
 ) -> dict[str, object]:
     """The exporter's part of the metadata."""
+    signature = graphs.signature
     noise = value if isinstance(value := described.get("noise"), dict) else {}
     inputs = [{"name": name, "width": width, "meaning": profile.meaning[name]} for name, width in signature.inputs]
     output = {"name": OUTPUT, "width": signature.width, "meaning": output_meaning({"output": profile.output})}
@@ -227,7 +196,8 @@ def _export_entries(
         "package_versions": package_versions(),
         "opset": OPSET,
         "ir_version": IR_VERSION,
-        "operators": _operators(model),
+        "operators": _operators(graphs.final_onnx),
+        "storage": graphs.storage_report,
     }
 
 
@@ -235,7 +205,7 @@ def _operators(model: bytes) -> dict[str, int]:
     return operators(require_onnx().load_from_string(model))
 
 
-def _refuse(failures: list[str], path: Path) -> None:
+def _refuse(failures: Sequence[str], path: Path) -> None:
     if failures:
         raise ParityError(
             "the exported graph does not reproduce torch within the tolerance; nothing was written",
@@ -246,9 +216,16 @@ def _refuse(failures: list[str], path: Path) -> None:
 
 
 def _write(
-    names: Names, model: bytes, golden: Golden, card: str, metadata: Mapping[str, object], *, force: bool
+    names: Names,
+    model: bytes,
+    golden: Golden,
+    card: str,
+    metadata: Mapping[str, object],
+    pictures: Sequence[Path],
+    *,
+    force: bool,
 ) -> None:
-    """Write the four files so that either all are there or none."""
+    """Write the files so that either all are there or none."""
     with contextlib.ExitStack() as stack:
         # Renamed in reverse order: the manifest, which vouches for the others, last.
         manifest_file, card_file, golden_file, model_file = (
@@ -259,3 +236,7 @@ def _write(
         write_golden(golden_file, golden)
         card_file.write_text(card, encoding="utf-8")
         write_manifest(manifest_file, names, model_file, golden_file, metadata)
+        if pictures:
+            folder = stack.enter_context(atomic_directory(names.pictures, force=force))
+            for picture in pictures:
+                shutil.copyfile(picture, folder / picture.name)

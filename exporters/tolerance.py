@@ -38,6 +38,18 @@ class Quantiles:
         """JSON form."""
         return asdict(self)
 
+    def scaled(self, factor: float) -> Quantiles:
+        """All of them times a factor."""
+        return Quantiles(median=factor * self.median, p999=factor * self.p999, maximum=factor * self.maximum)
+
+    def or_larger(self, other: Quantiles) -> Quantiles:
+        """The larger one at each place."""
+        return Quantiles(
+            median=max(self.median, other.median),
+            p999=max(self.p999, other.p999),
+            maximum=max(self.maximum, other.maximum),
+        )
+
     def exceeding(self, bound: Quantiles) -> list[str]:
         """In words, where these differences are larger than `bound` allows."""
         pairs = (

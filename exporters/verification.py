@@ -78,11 +78,12 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     metadata = manifest["metadata"]
     try:
         bound = Quantiles.from_dict(metadata["tolerance"]["golden_bound"])
+        steps = bool(metadata["tolerance"]["steps"])
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(
             "the manifest is incomplete",
             where=f"{names.manifest}: metadata",
-            expected="tolerance.golden_bound with median, p999, maximum",
+            expected="tolerance.golden_bound with median, p999, maximum; tolerance.steps",
             remedy="restore the manifest, or export the generator again",
         ) from error
     for name, optimise in (("on", True), ("off", False)):
@@ -94,7 +95,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
                 remedy="restore the manifest, or export the generator again",
             )
         x = run(runtime, cond, noise)
-        runs[name] = agreement(x, golden.expected)
+        runs[name] = agreement(x, golden.expected, steps=steps)
         words = disagreements(runs[name], bound)
         failures += [f"optimisation {name}: {word}" for word in words]
     return Verification(

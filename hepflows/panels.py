@@ -53,9 +53,18 @@ def panels_of(mask: Tensor) -> tuple[Panel, ...]:
 def masked_linear(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, panels: tuple[Panel, ...]) -> Tensor:
     """Shape (N, in) to (N, out): x (weight * mask)^T + bias.
 
-    Panels serve plain CPU tensors; exporters, compilers, `torch.func`, autocast and GPUs get the plain product.
+    Panels serve plain CPU tensors and graphs that are recorded for export, whose files then lack what is always zero;
+    compilers, `torch.func`, autocast and GPUs get the plain product.
     """
-    if len(panels) < 2 or x.ndim != 2 or not is_plain(x, weight):
+    if len(panels) < 2 or x.ndim != 2:
+        return F.linear(x, weight * mask, bias)
+    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]  # public, but not annotated
+        parts = [
+            F.linear(x[:, : panel.reach], _masked_part(weight, mask, panel), bias[panel.start : panel.stop])
+            for panel in panels
+        ]
+        return torch.cat(parts, dim=1)
+    if not is_plain(x, weight):
         return F.linear(x, weight * mask, bias)
     out: Tensor = _PanelLinear.apply(x, weight, bias, mask, panels)  # type: ignore[no-untyped-call]
     return out

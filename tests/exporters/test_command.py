@@ -42,7 +42,9 @@ def test_a_file_outside_the_tolerance_gives_exit_code_1(
     from exporters import verification
     from exporters.golden import agreement
 
-    monkeypatch.setattr(verification, "agreement", lambda x, expected: agreement(x * 1.001, expected))
+    monkeypatch.setattr(
+        verification, "agreement", lambda x, expected, **options: agreement(x * 1.001, expected, **options)
+    )
     assert export(verify=exported.model) == 1
     assert "OUTSIDE THE TOLERANCE" in capsys.readouterr().out
 

@@ -105,10 +105,15 @@ def test_export_is_reproducible(exported: ExportResult, toy: Any, tmp_path: Path
 def test_report_numbers_reach_metadata_and_card(toy: Any, tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "report.json").write_text(json.dumps(REPORT))
+    (tmp_path / "report" / "pictures").mkdir()
+    (tmp_path / "report" / "pictures" / "jet_shapes_0.png").write_bytes(b"png")
     result = to_onnx(toy, tmp_path / "out" / "toy.onnx", report=tmp_path / "report")
     manifest = json.loads(result.manifest.read_text())
     assert manifest["metadata"]["metrics"] == REPORT["samples"]
-    assert "| `auc_low` | 0.61 | 0.01 | - |" in result.card.read_text()
+    card = result.card.read_text()
+    assert "| `auc_low` | 0.61 | 0.01 | - |" in card
+    assert "![jet shapes](toy.pictures/jet_shapes_0.png)" in card
+    assert (result.card.parent / "toy.pictures" / "jet_shapes_0.png").read_bytes() == b"png"
 
 
 def test_card_says_what_the_file_is(exported: ExportResult) -> None:

@@ -4,6 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 JETNET := .venv-jetnet
+COMPAT := .venv-compat
+RUNTIMES := $(patsubst tests/compat/runtimes/%.txt,$(COMPAT)/%/.ready,$(wildcard tests/compat/runtimes/*.txt))
 OUT ?= hepflows-demo
 PYTEST_WORKERS ?= auto
 
@@ -11,10 +13,10 @@ PYTEST_WORKERS ?= auto
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-parity test-slow lint clean
+.PHONY: help demo test test-parity test-compat test-slow lint clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.demo-ready  ## train, sample, export and validate on packaged showers (OUT=hepflows-demo)
 	$(PY) -m hepflows demo --out "$(OUT)" --force
@@ -26,6 +28,9 @@ test-parity: $(VENV)/.test-ready $(JETNET)/.ready  ## compute the reference valu
 	$(JETNET)/bin/python tests/reference/make_jet_reference.py --check
 	$(TEST_ENV) $(PY) -m pytest tests/validation/test_jet_reference.py
 
+test-compat: $(VENV)/.test-ready $(RUNTIMES) $(COMPAT)/node/.ready  ## check exported files with old and new runtimes
+	$(PY) tests/compat/run.py $(COMPAT)
+
 test-slow: $(VENV)/.test-ready  ## run the checks that take minutes
 	$(TEST_ENV) $(PY) -m pytest -m slow
 
@@ -36,7 +41,7 @@ lint: $(VENV)/.test-ready  ## ruff, mypy and the import contract
 	$(VENV)/bin/lint-imports
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) $(JETNET) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(JETNET) $(COMPAT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # An interpreter counts only if it runs (pyenv leaves dead shims) and can create an environment with pip
 # (Debian splits that off into python3-venv).
@@ -61,6 +66,26 @@ $(VENV)/.demo-ready: pyproject.toml constraints.txt | $(PY)
 $(JETNET)/.ready: tests/reference/requirements.txt | $(PY)
 	$(PY) -m venv --clear $(JETNET)
 	$(JETNET)/bin/python -m pip --disable-pip-version-check install -r tests/reference/requirements.txt
+	@touch $@
+
+# numpy and onnxruntime alone: whatever else an exported file needed would be missing here
+$(COMPAT)/%/.ready: tests/compat/runtimes/%.txt | $(PY)
+	$(PY) -m venv --clear --without-pip $(COMPAT)/$*
+	$(PIP) --python $(COMPAT)/$*/bin/python install --no-deps -r $< || { \
+		echo "error: onnxruntime $* cannot be installed for $$($(PY) --version)" >&2; \
+		echo "  what to do: old versions have no wheels for new Pythons; make clean," >&2; \
+		echo "  then make PYTHON=/path/to/python3.11 test-compat" >&2; \
+		exit 1; }
+	@touch $@
+
+# --ignore-scripts: the packages contain all that is needed, their scripts only fetch CUDA
+$(COMPAT)/node/.ready: tests/compat/package.json
+	@command -v node >/dev/null && command -v npm >/dev/null || { \
+		echo "error: node or npm was not found; half of the runtimes checked here are JavaScript builds" >&2; \
+		echo "  what to do: install Node.js 18 or newer with npm" >&2; \
+		exit 1; }
+	mkdir -p $(COMPAT)/node && cp $< $(COMPAT)/node/
+	npm install --prefix $(COMPAT)/node --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 $(VENV)/.test-ready: pyproject.toml constraints.txt | $(PY)

@@ -79,7 +79,7 @@ def session(model: bytes | str, *, optimise: bool = True, threads: int | None = 
     options.intra_op_num_threads = threads or available_processors()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # 1.18.1 gives wrong events from the second run on where it plans memory ahead; doing without costs no time.
+    # 1.18 plans memory wrongly for some graphs and gives wrong events from the second run on; not planning is as fast.
     options.enable_mem_pattern = False
     providers: list[object] = ["CPUExecutionProvider"]
     if cuda:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exporters.dependencies import require_onnx
 from hepflows.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 VERSION: Final = 1
 OPSET: Final = 17
@@ -26,6 +29,9 @@ PORTABLE_OPERATORS: Final = frozenset(
         "Unsqueeze", "Where",
     }
 )  # fmt: skip
+
+#: What graphs that sample one dimension after the other have beside them (`exporters.loops`).
+LOOP_OPERATORS: Final = frozenset({"Loop"})
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,23 @@ def generic(n_conditions: int, noise_dim: int, outputs: tuple[tuple[str, int], .
 
 
 def operators(model: Any) -> dict[str, int]:
-    """How often each operator occurs in an onnx.ModelProto, by name."""
-    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+    """How often each operator occurs in an onnx.ModelProto, subgraphs included, by name."""
+    return dict(sorted(Counter(node.op_type for node in _nodes(model.graph)).items()))
 
 
-def violations(model: Any, signature: Signature) -> list[str]:
-    """Every point of the contract that an onnx.ModelProto breaks, in words; empty if it keeps all of them."""
+def is_portable(found: Iterable[str]) -> bool:
+    """Whether every host covers these operators; a graph with loops needs ONNX Runtime or its like."""
+    return PORTABLE_OPERATORS.issuperset(found)
+
+
+def violations(model: Any, signature: Signature, *, loops: bool = False) -> list[str]:
+    """Every point of the contract that an onnx.ModelProto breaks, in words; empty if it keeps all of them.
+
+    Args:
+        model: the graph.
+        signature: names and widths of its tensors.
+        loops: whether it may have loops, as the exact sampling of a large teacher needs them.
+    """
     onnx = require_onnx()
     graph = model.graph
     found = []
@@ -72,15 +89,19 @@ def violations(model: Any, signature: Signature) -> list[str]:
         found.append(f"operator sets {opsets} instead of {OPSET} of the standard domain alone")
     if model.ir_version != IR_VERSION:
         found.append(f"IR version {model.ir_version} instead of {IR_VERSION}")
-    foreign = sorted({node.op_type for node in graph.node} - PORTABLE_OPERATORS)
+    nodes = list(_nodes(graph))
+    foreign = sorted({node.op_type for node in nodes} - PORTABLE_OPERATORS - (LOOP_OPERATORS if loops else set()))
     if foreign:
         found.append(f"operators that not every host has: {', '.join(foreign)}")
-    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+    subgraphs = [part for node in nodes for part in _subgraphs(node)]
+    if subgraphs and not loops:
         found.append("subgraphs")
+    if any(part.initializer for part in subgraphs):
+        found.append("weights inside of subgraphs")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
         found.append("weights outside the file")
     constants = {tensor.name for tensor in graph.initializer}
-    unfolded = [node.op_type for node in graph.node if all(name in constants for name in node.input)]
+    unfolded = [node.op_type for node in nodes if all(name in constants for name in node.input)]
     if unfolded:
         found.append(f"nodes that depend on constants only (masks not folded?): {', '.join(sorted(set(unfolded)))}")
     inputs = [(value.name, _shape(onnx, value)) for value in graph.input if value.name not in constants]
@@ -90,6 +111,18 @@ def violations(model: Any, signature: Signature) -> list[str]:
     if outputs != [(name, (None, width)) for name, width in signature.outputs]:
         found.append(f"outputs {outputs}, expected {signature.outputs} of float32 with a dynamic batch axis")
     return found
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Nodes of a graph and of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for part in _subgraphs(node):
+            yield from _nodes(part)
+
+
+def _subgraphs(node: Any) -> list[Any]:
+    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
 def _shape(onnx: Any, value: Any) -> tuple[int | None, ...] | str:

@@ -18,8 +18,10 @@ from torch import nn
 from exporters.contract import IR_VERSION, OPSET, Signature, violations
 from exporters.dependencies import require_onnx
 from exporters.folding import fold_constants
+from exporters.loops import expand_inverses
 from exporters.rewriting import exact_sigmoid
 from hepflows.errors import ConfigError
+from hepflows.long_inverses import placing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _PROTOBUF_LIMIT: Final = 2**31 - 1
 _BATCH: Final = "N"
+_MOST_UNROLLED: Final = 64  # Flow I over the layers of a calorimeter, not Flow II over its voxels
 #: Announcements of the exporter's end; its remark on slices, which `fold_constants` folds; the tracer's on
 #: Python numbers taken from tensors: the comparison with torch on other events tells if they are constant.
 _EXPECTED_WARNINGS: Final = (
@@ -104,11 +107,14 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor]) ->
             remedy="train a smaller network",
         )
     named = [tensor for tensor in example if tensor.shape[1]]
-    model = onnx.load_from_string(_trace(_Named(module, signature).eval(), signature, named))
+    with placing(_MOST_UNROLLED) as placeholders:
+        traced = _trace(_Named(module, signature).eval(), signature, named)
+    model = onnx.load_from_string(traced)
     exact_sigmoid(model)
     fold_constants(model)
+    expand_inverses(model, placeholders.inverses)
     _finish(model, signature)
-    broken = violations(model, signature)
+    broken = violations(model, signature, loops=bool(placeholders.inverses))
     if broken:
         raise ConfigError("the exported graph breaks the embedding contract", found="; ".join(broken))
     onnx.checker.check_model(model, full_check=True)

@@ -29,7 +29,7 @@ GENERATOR_KEYS: Final = (
 #: Keys the exporter fills in.
 EXPORT_KEYS: Final = (
     "contract_version", "profile", "io", "noise", "rng", "task", "conditions", "out_of_range",
-    "package_versions", "opset", "ir_version", "operators", "tolerance", "metrics",
+    "package_versions", "opset", "ir_version", "operators", "portable", "tolerance", "metrics",
 )  # fmt: skip
 _PACKAGES: Final = ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu")
 

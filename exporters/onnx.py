@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import torch
 
-from exporters.contract import IR_VERSION, OPSET, VERSION, Signature, generic, operators
+from exporters.contract import IR_VERSION, OPSET, VERSION, Signature, generic, is_portable, operators
 from exporters.dependencies import require_onnx, require_runtime
 from exporters.evaluation import Inputs, draw_inputs, evaluate_torch, stable_events
 from exporters.exportable import Condition, Exportable, read_conditions, read_outputs, read_policy
@@ -24,7 +24,6 @@ from exporters.manifest import (
 )
 from exporters.model_card import model_card, read_report
 from exporters.parity import MINIMUM_VALUES, ROWS, Parity, bound_on, check_final, compare
-from hepflows.autoregressive import MaskedAutoregressive
 from hepflows.errors import ConfigError, HepflowsError, OutputError
 from hepflows.files import atomic_file, check_output, sha256_of
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Profile = Literal["generic"]
-_MOST_UNROLLED: Final = 64  # Flow I over the layers of a calorimeter, not Flow II over its voxels
 _GOLDEN_EVENTS: Final = 32
 _FINAL_EVENTS: Final = 512
 
@@ -82,7 +80,8 @@ def to_onnx(
     """Write ``<name>.onnx`` with ``<name>.manifest.json``, ``<name>.golden.bin`` and ``MODEL_CARD.md``.
 
     Args:
-        generator: a generator whose sampling is one pass, a CaloFlow student for instance.
+        generator: a generator whose sampling is one pass, a CaloFlow student for instance, or a teacher's exact
+            sampling, which needs loops and is several times slower.
         path: the file to write, ending in ``.onnx``.
         profile: names and meaning of inputs and outputs, see docs/embedding.md.
         report: directory of a validation report whose numbers go into card and metadata.
@@ -108,7 +107,6 @@ def to_onnx(
 
     final = Guarded(generator.sampling_module(), conditions).eval()
     before = Guarded(generator.sampling_module(threshold=False), conditions).eval()
-    _refuse_long_inverses(final)
     signature, example = _signature(final, conditions, generator.noise_dim, described)
     final_onnx = lower(final, signature, (torch.from_numpy(example.cond), torch.from_numpy(example.noise)))
     before_onnx = lower(before, signature, (torch.from_numpy(example.cond), torch.from_numpy(example.noise)))
@@ -176,17 +174,6 @@ def _described(generator: Exportable) -> Mapping[str, object]:
     return described
 
 
-def _refuse_long_inverses(module: torch.nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, MaskedAutoregressive) and part.made.features > _MOST_UNROLLED:
-            raise ConfigError(
-                "this generator samples one dimension after the other, which makes no portable graph",
-                expected=f"at most {_MOST_UNROLLED} such dimensions",
-                found=part.made.features,
-                remedy="distill a student (`hepflows distill`) and export that",
-            )
-
-
 def _threshold(described: Mapping[str, object]) -> float:
     threshold = described.get("threshold_mev")
     if threshold is None:
@@ -216,6 +203,7 @@ def _export_entries(
     described: Mapping[str, object],
 ) -> dict[str, object]:
     """The exporter's part of the metadata."""
+    used = _operators(model)
     noise = value if isinstance(value := described.get("noise"), dict) else {}
     meaning = {
         "cond": "conditions in physical units: " + ", ".join(condition.name for condition in conditions),
@@ -247,7 +235,8 @@ def _export_entries(
         "package_versions": package_versions(),
         "opset": OPSET,
         "ir_version": IR_VERSION,
-        "operators": _operators(model),
+        "operators": used,
+        "portable": is_portable(used),
     }
 
 

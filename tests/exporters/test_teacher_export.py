@@ -166,7 +166,7 @@ def test_loops_are_the_only_operators_that_are_not_portable(wide: Case) -> None:
 @pytest.mark.parametrize(
     ("node", "word"),
     [
-        (helper.make_node("RandomNormal", [], ["drawn"], shape=[1]), "RandomNormal"),
+        (helper.make_node("RandomNormal", [], ["drawn"], shape=[1]), "every host has: RandomNormal"),
         (helper.make_node("Neg", ["inverse_constant_0"], ["folded"]), "constants only"),
         (None, "inside of subgraphs"),
     ],

@@ -13,8 +13,6 @@ from exporters.golden import Golden, agreement, choose_rows
 from exporters.lowering import lower
 from exporters.parity import Parity, bound_on, check_final, compare, measured
 from exporters.storage import rounded_to_half, storage_report
-from hepflows.autoregressive import MaskedAutoregressive
-from hepflows.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from exporters.storage import Storage
     from exporters.tolerance import Quantiles
 
-_MOST_UNROLLED: Final = 64  # Flow I over the layers of a calorimeter, not Flow II over its voxels
 _GOLDEN_EVENTS: Final = 32
 _FINAL_EVENTS: Final = 512
 _STORAGE_EVENTS: Final = 1024
@@ -87,7 +84,6 @@ def make_graphs(generator: Exportable, profile: Profile, storage: Storage) -> Gr
     """
     exact = profile.wrap(generator.sampling_module(threshold=False)).eval()
     final, before = profile.wrap(generator.sampling_module()).eval(), exact
-    _refuse_long_inverses(final)
     if storage == "float16":
         final, before = rounded_to_half(final), rounded_to_half(before)
     example = draw_inputs(profile.columns, generator.noise_dim, 3, seed=1)
@@ -152,14 +148,3 @@ def _measured(
 
 def _golden(inputs: Inputs, expected: NDArray[np.float64]) -> Golden:
     return Golden(cond=inputs.cond.astype(float), noise=inputs.noise.astype(float), expected=expected)
-
-
-def _refuse_long_inverses(module: nn.Module) -> None:
-    for part in module.modules():
-        if isinstance(part, MaskedAutoregressive) and part.made.features > _MOST_UNROLLED:
-            raise ConfigError(
-                "this generator samples one dimension after the other, which makes no portable graph",
-                expected=f"at most {_MOST_UNROLLED} such dimensions",
-                found=part.made.features,
-                remedy="distill a student (`hepflows distill`) and export that",
-            )

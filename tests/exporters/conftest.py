@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from hepflows.permutations import Permutation, reverse
 from hepflows.splines import SplineSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from exporters import ExportResult
@@ -93,6 +95,20 @@ class ToyGenerator:
 @pytest.fixture(scope="session")
 def toy() -> ToyGenerator:
     return ToyGenerator()
+
+
+@pytest.fixture(scope="session")
+def stored_forms() -> Callable[[np.ndarray], list[np.ndarray]]:
+    """How a weight matrix may stand in a file: as it is, transposed, or with the outputs of a feature taken apart."""
+
+    def forms(weight: np.ndarray) -> list[np.ndarray]:
+        each = SPLINE.n_parameters
+        found = [weight]
+        if len(weight) % each == 0:
+            found.append(weight.reshape(-1, each, weight.shape[1]).swapaxes(0, 1).reshape(weight.shape))
+        return [*found, *(value.T for value in found)]
+
+    return forms
 
 
 @pytest.fixture(scope="session")

@@ -56,13 +56,14 @@ endif()
 target_include_directories(hepflows::generator INTERFACE "${_hepflows_headers}")
 target_compile_features(hepflows::generator INTERFACE cxx_std_17)
 if(TARGET onnxruntime::onnxruntime)
-  target_link_libraries(hepflows::generator INTERFACE onnxruntime::onnxruntime)
+  set(HEPFLOWS_ONNXRUNTIME onnxruntime::onnxruntime)
 else()
   # Imported, so that compilers treat its headers as the system's and do not warn about them
+  set(HEPFLOWS_ONNXRUNTIME hepflows::onnxruntime)
   add_library(hepflows::onnxruntime UNKNOWN IMPORTED GLOBAL)
   set_target_properties(hepflows::onnxruntime PROPERTIES
     IMPORTED_LOCATION "${ONNXRUNTIME_LIBRARY}"
     INTERFACE_INCLUDE_DIRECTORIES "${ONNXRUNTIME_INCLUDE_DIR}")
-  target_link_libraries(hepflows::generator INTERFACE hepflows::onnxruntime)
 endif()
+target_link_libraries(hepflows::generator INTERFACE ${HEPFLOWS_ONNXRUNTIME})
 set(hepflows_FOUND TRUE)

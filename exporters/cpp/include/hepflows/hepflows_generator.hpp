@@ -115,7 +115,7 @@ class Generator {
   const Geometry& geometry() const {
     if (!geometry_)
       throw FileError("the model tells no cells", name_ + ": hepflows.geometry", "a calorimeter geometry of hepflows",
-                      geometry_problem_, "use hits() with generators of showers, profile generic, only");
+                      geometry_problem_, "export a generator of showers in the profile generic, or work with the output itself");
     return *geometry_;
   }
 
@@ -203,6 +203,8 @@ class Generator {
         }
       } catch (const FileError& error) {
         geometry_problem_ = error.what();
+        for (std::size_t at; (at = geometry_problem_.find("\n  ")) != std::string::npos;)
+          geometry_problem_.replace(at, 3, "; ");
       }
     }
   }

@@ -26,7 +26,9 @@ HEADERS_PACKAGE: Final = "com.github.asus4.onnxruntime@0.4.9"
 _HEADER: Final = "onnxruntime_cxx_api.h"
 _API_HEADER: Final = "onnxruntime_c_api.h"
 _DISTRIBUTIONS: Final = ("onnxruntime", "onnxruntime-gpu")
-_BY_HAND: Final = "install libonnxruntime-dev or unpack a release archive of ONNX Runtime, and set ONNXRUNTIME_DIR to it"
+_BY_HAND: Final = (
+    "install libonnxruntime-dev or unpack a release archive of ONNX Runtime, and set ONNXRUNTIME_DIR to it"
+)
 
 
 def prepared(directory: Path) -> Path | None:

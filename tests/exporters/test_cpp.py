@@ -54,7 +54,7 @@ def run(*command: object, check: bool = False, cwd: Path | None = None) -> subpr
 def give_up(reason: str) -> None:
     if REQUIRED:
         pytest.fail(reason)
-    pytest.skip(f"{reason}; `make test-cpp` says what to do")
+    pytest.skip(" ".join(reason.split())[:240] + " ...; `make test-cpp` says what to do")
 
 
 @dataclass(frozen=True)
@@ -404,6 +404,20 @@ def test_something_else_than_a_model(client: Client, damaged: Path) -> None:
 )
 def test_wrong_arguments(client: Client, arguments: tuple[str, ...], words: str) -> None:
     assert words in complaint(client("example_host", *arguments))
+
+
+def test_cells_that_the_client_cannot_read(client: Client, exported: ExportResult, tmp_path: Path) -> None:
+    """Another plug-in's geometry: the generator works, only hits() does not."""
+    message = complaint(client("example_host", exported.model, "--out", tmp_path / "hits.csv"))
+    assert "the model tells no cells" in message
+    assert "geometry.layers[0]: an entry is missing; expected: kind" in message
+
+
+def test_conditions_of_the_wrong_shape(client: Client, exported: ExportResult, tmp_path: Path) -> None:
+    conditions = tmp_path / "cond"
+    np.ones(3, dtype=np.float32).tofile(conditions)
+    done = client("sample_to_file", exported.model, "--conditions", conditions, "--out", tmp_path / "x")
+    assert "2 numbers an event: incident_energy_gev [GeV], theta_rad [rad]" in complaint(done)
 
 
 def test_an_output_that_cannot_be_written(client: Client, showers: ExportResult, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ if(TARGET hepflows::generator)
 endif()
 
 set(ONNXRUNTIME_DIR "$ENV{ONNXRUNTIME_DIR}" CACHE PATH "Directory with ONNX Runtime's include/ and lib/")
-set(_hepflows_suffixes include include/onnxruntime include/onnxruntime/core/session onnxruntime onnxruntime/core/session)
+set(_hepflows_suffixes
+    include include/onnxruntime include/onnxruntime/core/session onnxruntime onnxruntime/core/session)
 
 # A directory that is given is meant: no search elsewhere
 if(ONNXRUNTIME_DIR)

@@ -1,7 +1,8 @@
 // hepflows_bench NAME.onnx --batches 1,10,100,1000 --threads 1 --repeats 0: time of one event by batch size, as JSON.
 //
-// `ms_per_event` is one run of the graph on noise that was drawn before; `with_noise` draws it with Philox, too. Each is
-// the median of the repeats, after one run that is not counted. Repeats 0: as many as take about a second, at least 5.
+// `ms_per_event` is one run of the graph on noise that was drawn before; `with_noise` draws it with Philox, too. Each
+// is the median of the repeats, after one run that is not counted. Repeats 0: as many as take about a second, at
+// least 5.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -45,7 +46,8 @@ struct Timing {
 template <class Function>
 Timing measure(std::size_t batch, std::size_t repeats, Function function) {
   const double first = seconds(function);
-  if (repeats == 0) repeats = std::clamp(static_cast<std::size_t>(1.0 / std::max(first, 1e-6)), std::size_t{5}, std::size_t{2000});
+  if (repeats == 0)
+    repeats = std::clamp(static_cast<std::size_t>(1.0 / std::max(first, 1e-6)), std::size_t{5}, std::size_t{2000});
   std::vector<double> times;
   for (std::size_t i = 0; i < repeats; ++i) times.push_back(seconds(function));
   std::sort(times.begin(), times.end());
@@ -57,8 +59,7 @@ Timing measure(std::size_t batch, std::size_t repeats, Function function) {
 
 int main(int argc, char** argv) {
   return program::guarded([&] {
-    const program::Arguments arguments(argc, argv,
-                                       {{"batches", "1,10,100,1000"}, {"threads", "1"}, {"repeats", "0"}});
+    const program::Arguments arguments(argc, argv, {{"batches", "1,10,100,1000"}, {"threads", "1"}, {"repeats", "0"}});
     hepflows::Options options;
     options.threads = static_cast<int>(arguments.integer("threads", 1, 1024));
     const std::size_t repeats = arguments.integer("repeats", 0, 1000000);

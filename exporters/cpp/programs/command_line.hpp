@@ -76,7 +76,8 @@ class Arguments {
       if (valid) value = value * 10 + static_cast<std::uint64_t>(c - '0');
     }
     if (!valid || value < low || value > high)
-      throw UsageError("not an integer in the range", where, std::to_string(low) + " ... " + std::to_string(high), text);
+      throw UsageError("not an integer in the range", where, std::to_string(low) + " ... " + std::to_string(high),
+                       text);
     return value;
   }
 

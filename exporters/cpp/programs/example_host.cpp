@@ -31,9 +31,11 @@ struct Primary {
 };
 
 // Several particles with energies spread over the logarithm, from below the valid range to its end.
-std::vector<Primary> primaries_of(std::size_t event, std::uint64_t seed, const std::vector<hepflows::Condition>& ranges) {
+std::vector<Primary> primaries_of(std::size_t event, std::uint64_t seed,
+                                  const std::vector<hepflows::Condition>& ranges) {
   hepflows::PhiloxEngine engine(seed, event, kPrimaries);
-  const double high = ranges[0].high, low = ranges[0].low > 0.0F ? 0.1 * static_cast<double>(ranges[0].low) : 1e-3 * high;
+  const double high = ranges[0].high,
+               low = ranges[0].low > 0.0F ? 0.1 * static_cast<double>(ranges[0].low) : 1e-3 * high;
   std::vector<Primary> result(2 + static_cast<std::size_t>(engine.flat() * (kMostPrimaries - 1)));
   for (std::size_t i = 0; i < result.size(); ++i) {
     result[i] = {event, event * kMostPrimaries + i, {}};
@@ -176,7 +178,6 @@ int simulate(const program::Arguments& arguments) {
 int main(int argc, char** argv) {
   return program::guarded([&] {
     return simulate(program::Arguments(
-        argc, argv,
-        {{"events", "10"}, {"seed", "1"}, {"threshold-gev", "5"}, {"batch", "64"}, {"out", "hits.csv"}}));
+        argc, argv, {{"events", "10"}, {"seed", "1"}, {"threshold-gev", "5"}, {"batch", "64"}, {"out", "hits.csv"}}));
   });
 }

@@ -1,6 +1,6 @@
-// A stand-in for the host's full simulation: a few lines instead of Geant4. It deposits the energy of a particle in many
-// steps whose depth follows a gamma distribution and whose distance from the axis is exponential. It resembles a shower
-// enough to fill the same cells, and is no simulation of any detector.
+// A stand-in for the host's full simulation: a few lines instead of Geant4. It deposits the energy of a particle in
+// many steps whose depth follows a gamma distribution and whose distance from the axis is exponential. It resembles a
+// shower enough to fill the same cells, and is no simulation of any detector.
 #pragma once
 
 #include <algorithm>

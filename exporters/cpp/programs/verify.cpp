@@ -15,9 +15,9 @@ int main(int argc, char** argv) {
       options.optimise = optimise;
       const hepflows::Generator generator(arguments.file(), options);
       const hepflows::SelfTest test = generator.self_test();
-      std::cout << "optimisation " << (optimise ? "on" : "off") << ": off by at most " << test.differences.maximum << " "
-                << generator.metadata().output_unit << " (allowed " << test.bound.maximum << ") in " << test.events
-                << " events, " << test.flips << " threshold flips\n";
+      std::cout << "optimisation " << (optimise ? "on" : "off") << ": off by at most " << test.differences.maximum
+                << " " << generator.metadata().output_unit << " (allowed " << test.bound.maximum << ") in "
+                << test.events << " events, " << test.flips << " threshold flips\n";
       for (const std::string& failure : test.failures) std::cout << "  " << failure << "\n";
       passed = passed && test.passed();
     }

@@ -5,12 +5,12 @@
 #include <iostream>
 #include <string>
 
-#define CHECK(condition)                                                             \
-  do {                                                                               \
-    if (!(condition)) {                                                              \
+#define CHECK(condition)                                                              \
+  do {                                                                                \
+    if (!(condition)) {                                                               \
       std::cerr << __FILE__ << ":" << __LINE__ << ": failed: " << #condition << "\n"; \
-      std::exit(1);                                                                  \
-    }                                                                                \
+      std::exit(1);                                                                   \
+    }                                                                                 \
   } while (false)
 
 // That `action` throws an `Exception` whose message has `part` in it.

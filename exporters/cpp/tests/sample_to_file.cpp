@@ -1,7 +1,7 @@
 // sample_to_file NAME.onnx --conditions FILE --out FILE ...: samples for the comparison with Python.
 //
-// Conditions are float32 numbers, row by row, in this machine's byte order; so is the output. With --noise FILE the noise
-// is written, too; with --from-bytes 1 the model is opened from memory; --policy is error, clamp, pass or empty.
+// Conditions are float32 numbers, row by row, in this machine's byte order; so is the output. With --noise FILE the
+// noise is written, too; with --from-bytes 1 the model is opened from memory; --policy is error, clamp, pass or empty.
 #include <cstring>
 #include <fstream>
 
@@ -12,7 +12,8 @@ namespace {
 
 void write(const std::string& path, const std::vector<float>& values) {
   std::ofstream stream(path, std::ios::binary);
-  stream.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
+  stream.write(reinterpret_cast<const char*>(values.data()),
+               static_cast<std::streamsize>(values.size() * sizeof(float)));
   if (!stream.flush()) throw hepflows::Error("the output cannot be written", path);
 }
 
@@ -27,8 +28,15 @@ struct Engine {
 int main(int argc, char** argv) {
   return program::guarded([&] {
     const program::Arguments arguments(argc, argv,
-                                       {{"conditions", ""}, {"out", ""}, {"noise", ""}, {"seed", "1"}, {"first", "0"},
-                                        {"batch", "256"}, {"threads", "1"}, {"policy", ""}, {"from-bytes", "0"},
+                                       {{"conditions", ""},
+                                        {"out", ""},
+                                        {"noise", ""},
+                                        {"seed", "1"},
+                                        {"first", "0"},
+                                        {"batch", "256"},
+                                        {"threads", "1"},
+                                        {"policy", ""},
+                                        {"from-bytes", "0"},
                                         {"engine", "0"}});
     hepflows::Options options;
     options.batch = arguments.integer("batch", 1, 1000000);

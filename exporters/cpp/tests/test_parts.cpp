@@ -32,14 +32,15 @@ void hashes() {
 }
 
 void json() {
-  const Json value = Json::parse(R"( {"a": [1, -2.5e3, 0.1], "b": {"c": null, "d": true}, "e": "\u00e9\n\ud83d\ude00"} )", "x");
+  const Json value =
+      Json::parse(R"( {"a": [1, -2.5e3, 0.1], "b": {"c": null, "d": true}, "e": "\u00e9\n\ud83d\ude00"} )", "x");
   CHECK(value.at("a", "x").numbers("x") == (std::vector<double>{1.0, -2500.0, 0.1}));
   CHECK(value.at("b", "x").get("c").is_null());
   CHECK(value.at("e", "x").text("x") == "\xc3\xa9\n\xf0\x9f\x98\x80");
   CHECK(value == Json::parse(R"({"b": {"d": true, "c": null}, "e": "é\n😀", "a": [1.0, -2500, 1e-1]})", "y"));
   CHECK(value != Json::parse("{}", "y"));
-  for (const char* bad : {"", "{", "[1,]", "{\"a\": 1,}", "{\"a\": 1, \"a\": 2}", "[01]", "[1.]", "[nan]", "[1e999]", "'a'",
-                          "\"\\x\"", "\"\\ud800\"", "\"a\nb\"", "[1] 2", "{a: 1}", "tru"})
+  for (const char* bad : {"", "{", "[1,]", "{\"a\": 1,}", "{\"a\": 1, \"a\": 2}", "[01]", "[1.]", "[nan]", "[1e999]",
+                          "'a'", "\"\\x\"", "\"\\ud800\"", "\"a\nb\"", "[1] 2", "{a: 1}", "tru"})
     check_throws<FileError>([bad] { Json::parse(bad, "file"); }, "file, byte");
   check_throws<FileError>([] { Json::parse(std::string(5000, '['), "deep"); }, "fewer levels");
   check_throws<FileError>([&] { value.at("z", "here"); }, "here: an entry is missing");
@@ -49,12 +50,15 @@ void json() {
 void geometry() {
   const auto found = hepflows::Geometry::from(Json::parse(R"({"name": "two", "layers": [
     {"name": "a", "kind": "regular", "x_edges_mm": [-10, 0, 20], "y_edges_mm": [-3, 0, 3, 6], "z_mm": [0, 10]},
-    {"name": "b", "kind": "cylindrical", "r_edges_mm": [0, 2, 4], "n_alpha": 4, "z_mm": null}]})", "x"), "geometry");
+    {"name": "b", "kind": "cylindrical", "r_edges_mm": [0, 2, 4], "n_alpha": 4, "z_mm": null}]})",
+                                                          "x"),
+                                              "geometry");
   const auto& cells = found.cells();
   CHECK(cells.size() == 6 + 8);
   CHECK(cells[4].layer == 0 && near(cells[4].x_mm, 10.0) && near(cells[4].y_mm, 1.5) && near(cells[4].z_mm, 5.0));
   // alpha in the first bin, -3/4 pi; r in the second one
-  CHECK(cells[7].layer == 1 && near(cells[7].x_mm, -3.0 * std::sqrt(0.5)) && near(cells[7].y_mm, -3.0 * std::sqrt(0.5)));
+  CHECK(cells[7].layer == 1 && near(cells[7].x_mm, -3.0 * std::sqrt(0.5)) &&
+        near(cells[7].y_mm, -3.0 * std::sqrt(0.5)));
   CHECK(std::isnan(cells[7].z_mm));
   for (std::size_t i = 0; i < cells.size(); ++i)
     CHECK(found.find(static_cast<std::size_t>(cells[i].layer), cells[i].x_mm, cells[i].y_mm) == i);
@@ -62,7 +66,9 @@ void geometry() {
   check_throws<FileError>(
       [] {
         hepflows::Geometry::from(Json::parse(R"({"layers": [{"name": "a", "kind": "regular", "x_edges_mm": [1, 0],
-          "y_edges_mm": [0, 1]}]})", "x"), "geometry");
+          "y_edges_mm": [0, 1]}]})",
+                                             "x"),
+                                 "geometry");
       },
       "geometry.layers[0].x_edges_mm: edges must rise");
 
@@ -74,7 +80,8 @@ void geometry() {
 }
 
 void policies() {
-  const std::vector<hepflows::Condition> valid = {{"energy_gev", "GeV", 1.0F, 100.0F}, {"theta_rad", "rad", 0.0F, 0.5F}};
+  const std::vector<hepflows::Condition> valid = {{"energy_gev", "GeV", 1.0F, 100.0F},
+                                                  {"theta_rad", "rad", 0.0F, 0.5F}};
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const auto apply = [&valid](std::vector<float> cond, hepflows::OutOfRange policy) {
     hepflows::apply_policy(cond.data(), cond.size() / 2, valid, policy);
@@ -84,7 +91,8 @@ void policies() {
   CHECK(apply({1.0F, 0.5F}, hepflows::OutOfRange::error) == (std::vector<float>{1.0F, 0.5F}));
   CHECK(apply(outside, hepflows::OutOfRange::clamp) == (std::vector<float>{50.0F, 0.1F, 100.0F, 0.0F}));
   CHECK(apply(outside, hepflows::OutOfRange::pass) == outside);
-  check_throws<ConditionError>([&] { apply(outside, hepflows::OutOfRange::error); }, "event 1: energy_gev lies outside");
+  check_throws<ConditionError>([&] { apply(outside, hepflows::OutOfRange::error); },
+                               "event 1: energy_gev lies outside");
   check_throws<ConditionError>([&] { apply({2.0F, nan}, hepflows::OutOfRange::error); }, "theta_rad is not a number");
   check_throws<ConditionError>([&] { apply({2.0F, nan}, hepflows::OutOfRange::clamp); }, "theta_rad is not a number");
 }

@@ -23,8 +23,8 @@ namespace hepflows {
 struct Layer {
   std::string name;
   bool cylindrical = false;
-  std::vector<double> first_edges;   // x [mm], or alpha [rad]
-  std::vector<double> second_edges;  // y or r [mm], running fastest
+  std::vector<double> first_edges;                            // x [mm], or alpha [rad]
+  std::vector<double> second_edges;                           // y or r [mm], running fastest
   double z_front = std::numeric_limits<double>::quiet_NaN();  // [mm]
   double z_back = std::numeric_limits<double>::quiet_NaN();
   std::size_t first_cell = 0;  // of all cells of the geometry

@@ -73,9 +73,8 @@ class Generator {
   // The same with noise from the host's own random engine, see engines.hpp.
   template <class Engine>
   std::vector<float> sample_with(const std::vector<float>& conditions, Engine&& engine) {
-    return sample_batches(conditions, [&](std::size_t, std::size_t n) {
-      fill_normals(engine, n * noise_width(), noise_.data());
-    });
+    return sample_batches(conditions,
+                          [&](std::size_t, std::size_t n) { fill_normals(engine, n * noise_width(), noise_.data()); });
   }
 
   // One run of the graph in the caller's memory: cond (n, C), noise (n, Z) to x (n, D). Nothing is checked, and nothing
@@ -115,7 +114,8 @@ class Generator {
   const Geometry& geometry() const {
     if (!geometry_)
       throw FileError("the model tells no cells", name_ + ": hepflows.geometry", "a calorimeter geometry of hepflows",
-                      geometry_problem_, "export a generator of showers in the profile generic, or work with the output itself");
+                      geometry_problem_,
+                      "export a generator of showers in the profile generic, or work with the output itself");
     return *geometry_;
   }
 
@@ -133,7 +133,8 @@ class Generator {
     if (!golden_sha256_.empty()) check_hash(data, path, golden_sha256_);
     const Golden golden = Golden::parse(data, path);
     if (golden.cond.size() != golden.events * metadata_.condition_columns ||
-        golden.noise.size() != golden.events * noise_width() || golden.expected.size() != golden.events * output_width())
+        golden.noise.size() != golden.events * noise_width() ||
+        golden.expected.size() != golden.events * output_width())
       throw FileError("the golden file belongs to another model", path, {}, {}, "export the generator again");
     return compare_with_golden(run(golden.cond, golden.noise), golden, metadata_.golden_bound(name_));
   }
@@ -215,10 +216,10 @@ class Generator {
       std::string names;
       for (const Condition& condition : metadata_.conditions)
         names += (names.empty() ? "" : ", ") + condition.name + " [" + condition.unit + "]";
-      throw ShapeError("conditions have the wrong shape", name_,
-                       columns == 0 ? "none: draw noise and call run()"
-                                    : std::to_string(columns) + " numbers an event: " + names,
-                       std::to_string(conditions.size()) + " numbers");
+      throw ShapeError(
+          "conditions have the wrong shape", name_,
+          columns == 0 ? "none: draw noise and call run()" : std::to_string(columns) + " numbers an event: " + names,
+          std::to_string(conditions.size()) + " numbers");
     }
     return conditions.size() / columns;
   }

@@ -120,7 +120,8 @@ class Json::Parser {
   std::uint32_t parse_hex4() {
     std::uint32_t value = 0;
     for (int i = 0; i < 4; ++i, ++at_) {
-      if (at_ >= text_.size() || !std::isxdigit(static_cast<unsigned char>(text_[at_]))) fail("four hexadecimal digits");
+      if (at_ >= text_.size() || !std::isxdigit(static_cast<unsigned char>(text_[at_])))
+        fail("four hexadecimal digits");
       const char c = text_[at_];
       value = value * 16 + static_cast<std::uint32_t>(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
     }

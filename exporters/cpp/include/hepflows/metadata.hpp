@@ -121,8 +121,7 @@ inline void apply_policy(float* cond, std::size_t n, const std::vector<Condition
       if (policy == OutOfRange::error || nan)
         throw ConditionError(range.name + (nan ? " is not a number" : " lies outside the valid range"),
                              "event " + std::to_string(row),
-                             to_text(range.low) + " ... " + to_text(range.high) + " " + range.unit,
-                             to_text(value),
+                             to_text(range.low) + " ... " + to_text(range.high) + " " + range.unit, to_text(value),
                              nan ? "give a number" : "stay inside the range, or choose the policy OutOfRange::clamp");
       value = value < range.low ? range.low : range.high;
     }

@@ -1,9 +1,9 @@
 // Counter-based noise, the same numbers as in Python: the noise of event i follows from (seed, i) alone.
 //
-// Philox4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (block, stream, event low word, event high word);
-// a word w is the uniform u = (w + 0.5) 2^-32; normals are its quantile by algorithm AS 241 (Wichura, Appl. Statist. 37
-// (1988) 477) in double, rounded to float. Integers are the same bits everywhere, normals within one unit in the last
-// place. docs/noise.md defines the numbers and lists test vectors.
+// Philox4x32-10 (Salmon et al., SC 2011) with key = seed and counter = (block, stream, event low word, event high
+// word); a word w is the uniform u = (w + 0.5) 2^-32; normals are its quantile by algorithm AS 241 (Wichura, Appl.
+// Statist. 37 (1988) 477) in double, rounded to float. Integers are the same bits everywhere, normals within one unit
+// in the last place. docs/noise.md defines the numbers and lists test vectors.
 #pragma once
 
 #include <array>

@@ -58,7 +58,8 @@ class Session {
     }
     Ort::AllocatorWithDefaultOptions allocator;
     for (std::size_t i = 0; i < session_.GetInputCount(); ++i)
-      inputs_.push_back(tensor(session_.GetInputNameAllocated(i, allocator).get(), session_.GetInputTypeInfo(i), where));
+      inputs_.push_back(
+          tensor(session_.GetInputNameAllocated(i, allocator).get(), session_.GetInputTypeInfo(i), where));
     for (std::size_t i = 0; i < session_.GetOutputCount(); ++i)
       outputs_.push_back(
           tensor(session_.GetOutputNameAllocated(i, allocator).get(), session_.GetOutputTypeInfo(i), where));
@@ -110,14 +111,15 @@ class Session {
       throw FileError("not a tensor", where + ": " + name, "float32 of shape (batch, width)");
     const auto description = info.GetTensorTypeAndShapeInfo();
     const std::vector<std::int64_t> shape = description.GetShape();
-    std::string found = description.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT ? "float32" : "another type";
+    std::string found =
+        description.GetElementType() == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT ? "float32" : "another type";
     found += ", shape (";
     for (std::size_t i = 0; i < shape.size(); ++i)
       found += (i > 0 ? ", " : "") + (shape[i] < 0 ? std::string("any") : std::to_string(shape[i]));
     if (description.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || shape.size() != 2 || shape[0] >= 0 ||
         shape[1] < 1)
-      throw FileError("a tensor of the wrong type or shape", where + ": " + name,
-                      "float32, shape (any, a fixed width)", found + ")", "use a file written by `hepflows export`");
+      throw FileError("a tensor of the wrong type or shape", where + ": " + name, "float32, shape (any, a fixed width)",
+                      found + ")", "use a file written by `hepflows export`");
     return {name, static_cast<std::size_t>(shape[1])};
   }
 

@@ -246,6 +246,13 @@ def test_files_for_par04_are_verified_but_not_sampled(client: Client, student: A
     assert "sampling needs the profile generic" in complaint(done)
 
 
+@pytest.mark.parametrize("weights", ["float16", "int8"])
+def test_smaller_files(client: Client, student: Any, tmp_path: Path, weights: Any) -> None:
+    result = to_onnx(student, tmp_path / "small.onnx", weights=weights)
+    done = client("hepflows_verify", result.model)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_verify_reports_a_disagreement(client: Client, damaged: Path) -> None:
     """Golden file and manifest fit together, but the expected events are others."""
     names = Names.of(damaged)

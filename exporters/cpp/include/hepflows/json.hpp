@@ -22,6 +22,7 @@ class Json {
   bool is_null() const { return type_ == Type::null; }
 
   double number(const std::string& where) const { return require(Type::number, where).number_; }
+  bool boolean(const std::string& where) const { return require(Type::boolean, where).boolean_; }
   const std::string& text(const std::string& where) const { return require(Type::text, where).text_; }
   const std::vector<Json>& array(const std::string& where) const { return require(Type::array, where).values_; }
 

@@ -29,6 +29,12 @@ struct Quantiles {
   double median, p999, maximum;
 };
 
+// What the golden events must agree to.
+struct GoldenBound {
+  Quantiles differences;
+  bool steps;  // whether a value that is zero on one side only is a fault by itself, or a difference like others
+};
+
 // What to do with conditions outside the valid range.
 enum class OutOfRange { error, clamp, pass };
 
@@ -92,11 +98,13 @@ struct Metadata {
   }
 
   // Largest differences from the golden events that are allowed.
-  Quantiles golden_bound(const std::string& where) const {
-    const std::string place = where + ": hepflows.tolerance.golden_bound";
-    const Json& bound = all.at("tolerance", where).at("golden_bound", place);
-    return {bound.at("median", place).number(place), bound.at("p999", place).number(place),
-            bound.at("maximum", place).number(place)};
+  GoldenBound golden_bound(const std::string& where) const {
+    const std::string place = where + ": hepflows.tolerance";
+    const Json& tolerance = all.at("tolerance", where);
+    const Json& bound = tolerance.at("golden_bound", place);
+    const auto number = [&](const char* key) { return bound.at(key, place).number(place + ".golden_bound." + key); };
+    return {{number("median"), number("p999"), number("maximum")},
+            tolerance.at("steps", place).boolean(place + ".steps")};
   }
 
  private:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -13,6 +14,7 @@ import numpy as np
 from hepflows.errors import ArtefactError, ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
 
@@ -77,6 +79,8 @@ def session(model: bytes | str, *, optimise: bool = True, threads: int | None = 
     options.intra_op_num_threads = threads or available_processors()
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # 1.18.1 gives wrong events from the second run on where it plans memory ahead; doing without costs no time.
+    options.enable_mem_pattern = False
     providers: list[object] = ["CPUExecutionProvider"]
     if cuda:
         providers.insert(0, ("CUDAExecutionProvider", {"use_tf32": "0"}))
@@ -84,13 +88,18 @@ def session(model: bytes | str, *, optimise: bool = True, threads: int | None = 
 
 
 def run(session: Any, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-    """One run of an InferenceSession: the columns of the condition (N, C), the noise (N, Z) to x (N, D)."""
+    """One run of an InferenceSession: the columns of the condition (N, C), the noise (N, Z) to x (N, D).
+
+    Raises:
+        ArtefactError: the runtime loaded the file but cannot run it.
+    """
     given = {"cond": cond, "noise": noise}
     names = [entry.name for entry in session.get_inputs()]
     if names == [PACKED]:
         given = {PACKED: np.concatenate([noise, cond], axis=1)}
     # a generator without conditions has no such input
-    x: NDArray[np.float32] = session.run(None, {name: given[name] for name in names})[0]
+    with _refusals("ONNX Runtime cannot run the file"):
+        x: NDArray[np.float32] = session.run(None, {name: given[name] for name in names})[0]
     return x
 
 
@@ -100,16 +109,23 @@ def open_model(path: Path, *, optimise: bool = True, threads: int | None = None,
     Raises:
         ArtefactError: the runtime cannot load it.
     """
-    try:
+    with _refusals("ONNX Runtime cannot load the file", where=path):
         return session(str(path), optimise=optimise, threads=threads, cuda=cuda)
+
+
+@contextlib.contextmanager
+def _refusals(what: str, *, where: Path | None = None) -> Iterator[None]:
+    """Turn what the runtime raises into an `ArtefactError`."""
+    try:
+        yield
     except Exception as error:
         # onnxruntime's exception classes differ between its versions; all carry the reason as text.
         if type(error).__module__.startswith("onnxruntime"):
             raise ArtefactError(
-                "ONNX Runtime cannot load the file",
-                where=path,
+                what,
+                where=where,
                 found=str(error).splitlines()[0],
-                remedy="copy it again, or export the generator again",
+                remedy="copy it again, or export the generator again; another version of onnxruntime may do",
             ) from error
         raise
 

@@ -60,8 +60,12 @@ class Verification:
         }
 
 
-def verify(path: str | os.PathLike[str]) -> Verification:
+def verify(path: str | os.PathLike[str], *, threads: int | None = None) -> Verification:
     """Check hashes and metadata, then run the golden events with graph optimisation on and off.
+
+    Args:
+        path: the file; manifest and golden file lie beside it.
+        threads: threads of one run; None takes the processors this process may use.
 
     Raises:
         DataError: there is no such file.
@@ -87,7 +91,7 @@ def verify(path: str | os.PathLike[str]) -> Verification:
             remedy="restore the manifest, or export the generator again",
         ) from error
     for name, optimise in (("on", True), ("off", False)):
-        runtime = open_model(names.model, optimise=optimise)
+        runtime = open_model(names.model, optimise=optimise, threads=threads)
         if from_properties(runtime.get_modelmeta().custom_metadata_map, where=names.model) != metadata:
             raise ArtefactError(
                 "the manifest does not say what the model says about itself",

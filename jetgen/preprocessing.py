@@ -250,7 +250,8 @@ def _rms(values: Tensor, mask: Tensor, slots: int) -> Tensor:
 
 def _design(context: Tensor) -> Tensor:
     """Terms up to second order, (N, T)."""
-    columns = [torch.ones_like(context.sum(1, keepdim=True))]
+    # not from a sum over the context: ONNX Runtime 1.15 gets the shape of an empty sum wrong
+    columns = [context.new_ones((context.shape[0], 1))]
     n = context.shape[1]
     columns += [context[:, i : i + 1] for i in range(n)]
     columns += [context[:, i : i + 1] * context[:, j : j + 1] for i in range(n) for j in range(i, n)]

@@ -13,7 +13,7 @@ PYTEST_WORKERS ?= auto
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-parity test-compat test-slow lint clean
+.PHONY: help demo test test-cpp test-parity test-compat test-slow lint clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ demo: $(VENV)/.demo-ready  ## train, sample, export and validate on packaged sho
 
 test: $(VENV)/.test-ready  ## run the tests
 	$(TEST_ENV) $(PY) -m pytest -m "not slow" -n $(PYTEST_WORKERS) --maxprocesses 8
+
+test-cpp: $(VENV)/.test-ready  ## build and test the C++ client (cmake, c++; ONNXRUNTIME_DIR, or fetches headers with npm)
+	HEPFLOWS_TEST_CPP=1 $(TEST_ENV) $(PY) -m pytest tests/exporters/test_cpp.py
 
 test-parity: $(VENV)/.test-ready $(JETNET)/.ready  ## compute the reference values of the jet metrics again (jetnet)
 	$(JETNET)/bin/python tests/reference/make_jet_reference.py --check

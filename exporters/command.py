@@ -48,7 +48,7 @@ def export(
     Parameters
     ----------
     artefact
-        Artefact directory of a generator that samples in one pass, runs/eplus/student for example.
+        Artefact directory of a generator, runs/eplus/student for example.
     """
     if verify is not None:
         if artefact is not None or out is not None:

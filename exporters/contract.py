@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exporters.dependencies import PACKED, require_onnx
 from hepflows.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 VERSION: Final = 1
 OPSET: Final = 17
@@ -29,7 +32,9 @@ PORTABLE_OPERATORS: Final = frozenset(
 )  # fmt: skip
 
 #: Besides, in graphs whose weights are int8, which not every host runs.
-INT8_OPERATORS: Final = PORTABLE_OPERATORS | {"DynamicQuantizeLinear", "MatMulInteger"}
+INT8_OPERATORS: Final = frozenset({"DynamicQuantizeLinear", "MatMulInteger"})
+#: Besides, in graphs that sample one dimension after the other (`exporters.loops`).
+LOOP_OPERATORS: Final = frozenset({"Loop"})
 
 
 @dataclass(frozen=True)
@@ -62,17 +67,22 @@ def packed(n_columns: int, noise_dim: int, width: int) -> Signature:
 
 
 def operators(model: Any) -> dict[str, int]:
-    """How often each operator occurs in an onnx.ModelProto, by name."""
-    return dict(sorted(Counter(node.op_type for node in model.graph.node).items()))
+    """How often each operator occurs in an onnx.ModelProto, subgraphs included, by name."""
+    return dict(sorted(Counter(node.op_type for node in _nodes(model.graph)).items()))
 
 
-def violations(model: Any, signature: Signature, *, allowed: frozenset[str] = PORTABLE_OPERATORS) -> list[str]:
+def is_portable(found: Iterable[str]) -> bool:
+    """Whether every host covers these operators; a graph with loops or int8 needs ONNX Runtime or its like."""
+    return PORTABLE_OPERATORS.issuperset(found)
+
+
+def violations(model: Any, signature: Signature, *, besides: frozenset[str] = frozenset()) -> list[str]:
     """Every point of the contract that an onnx.ModelProto breaks, in words; empty if it keeps all of them.
 
     Args:
         model: the graph.
         signature: what its inputs and output must be.
-        allowed: operators that it may have.
+        besides: operators that it may have beside the portable ones, `INT8_OPERATORS` and `LOOP_OPERATORS`.
     """
     onnx = require_onnx()
     graph = model.graph
@@ -82,11 +92,15 @@ def violations(model: Any, signature: Signature, *, allowed: frozenset[str] = PO
         found.append(f"operator sets {opsets} instead of {OPSET} of the standard domain alone")
     if model.ir_version != IR_VERSION:
         found.append(f"IR version {model.ir_version} instead of {IR_VERSION}")
-    foreign = sorted({node.op_type for node in graph.node} - allowed)
+    nodes = list(_nodes(graph))
+    foreign = sorted({node.op_type for node in nodes} - PORTABLE_OPERATORS - besides)
     if foreign:
         found.append(f"operators that not every host has: {', '.join(foreign)}")
-    if any(attribute.HasField("g") for node in graph.node for attribute in node.attribute):
+    subgraphs = [part for node in nodes for part in _subgraphs(node)]
+    if subgraphs and not besides & LOOP_OPERATORS:
         found.append("subgraphs")
+    if any(part.initializer for part in subgraphs):
+        found.append("weights inside of subgraphs")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
         found.append("weights outside the file")
     constants = {tensor.name for tensor in graph.initializer}
@@ -94,7 +108,7 @@ def violations(model: Any, signature: Signature, *, allowed: frozenset[str] = PO
     halves = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
     unfolded = [
         node.op_type
-        for node in graph.node
+        for node in nodes
         if constants.issuperset(node.input) and not (node.op_type == "Cast" and halves.issuperset(node.input))
     ]
     if unfolded:
@@ -107,6 +121,18 @@ def violations(model: Any, signature: Signature, *, allowed: frozenset[str] = PO
         expected = f"{OUTPUT} of float32, {signature.width} wide"
         found.append(f"outputs {outputs}, expected {expected}, with a dynamic batch axis")
     return found
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Nodes of a graph and of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for part in _subgraphs(node):
+            yield from _nodes(part)
+
+
+def _subgraphs(node: Any) -> list[Any]:
+    return [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
 def _shape(onnx: Any, value: Any) -> tuple[int | None, ...] | str:

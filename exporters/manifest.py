@@ -29,7 +29,8 @@ GENERATOR_KEYS: Final = (
 #: Keys the exporter fills in.
 EXPORT_KEYS: Final = (
     "contract_version", "profile", "encoding", "io", "noise", "rng", "task", "conditions", "out_of_range",
-    "package_versions", "opset", "ir_version", "operators", "storage", "tolerance", "metrics",
+    "package_versions", "opset", "ir_version", "operators", "portable", "storage", "tolerance",
+    "metrics",
 )  # fmt: skip
 _PACKAGES: Final = ("torch", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu")
 

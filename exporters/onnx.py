@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporters.contract import IR_VERSION, OPSET, OUTPUT, VERSION, operators
+from exporters.contract import IR_VERSION, OPSET, OUTPUT, VERSION, is_portable, operators
 from exporters.dependencies import require_onnx, require_runtime
 from exporters.evaluation import draw_inputs
 from exporters.exportable import Exportable, output_meaning, read_conditions, read_policy
@@ -79,7 +79,8 @@ def to_onnx(
     """Write ``<name>.onnx`` with ``<name>.manifest.json``, ``<name>.golden.bin`` and ``MODEL_CARD.md``.
 
     Args:
-        generator: a generator whose sampling is one pass, a CaloFlow student for instance.
+        generator: a generator whose sampling is one pass, a CaloFlow student for instance, or a teacher's exact
+            sampling, which needs loops and is several times slower.
         path: the file to write, ending in ``.onnx``.
         profile: names and meaning of inputs and outputs, see docs/embedding.md.
         max_energy_gev: energy that the host of the profile `par04` counts in; Par04's own if not given.
@@ -176,7 +177,7 @@ def _export_entries(
     graphs: Graphs, profile: Profile, noise_dim: int, described: Mapping[str, object]
 ) -> dict[str, object]:
     """The exporter's part of the metadata."""
-    signature = graphs.signature
+    signature, used = graphs.signature, _operators(graphs.final_onnx)
     noise = value if isinstance(value := described.get("noise"), dict) else {}
     inputs = [{"name": name, "width": width, "meaning": profile.meaning[name]} for name, width in signature.inputs]
     output = {"name": OUTPUT, "width": signature.width, "meaning": output_meaning({"output": profile.output})}
@@ -196,7 +197,8 @@ def _export_entries(
         "package_versions": package_versions(),
         "opset": OPSET,
         "ir_version": IR_VERSION,
-        "operators": _operators(graphs.final_onnx),
+        "operators": used,
+        "portable": is_portable(used),
         "storage": graphs.storage_report,
     }
 

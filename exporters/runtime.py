@@ -76,6 +76,7 @@ class OnnxGenerator:
         self.n_outputs: int = self._session.get_outputs()[0].shape[1]
         encoding = self.metadata["encoding"]
         self._encoding = None if encoding is None else Par04Encoding.from_dict(encoding)
+        self._n_columns = len(self.conditions if self._encoding is None else self._encoding.names)
         self._policy = read_policy(self.metadata, where=str(names.model))
 
     def sample(
@@ -122,10 +123,21 @@ class OnnxGenerator:
         apply_policy(self._columns(conditions), self.conditions, "error")
 
     def run(self, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """One run of the graph on the caller's own noise: (N, C), (N, Z) to (N, D), nothing is checked.
+        """One run of the graph on the caller's own noise: (N, C), (N, Z) to (N, D); values are not checked.
 
         `cond` is what the graph takes: in the profile `par04` the four columns of its encoding.
+
+        Raises:
+            ConditionError: wrong shape or type.
         """
+        for name, array, width in (("cond", cond, self._n_columns), ("noise", noise, self.noise_dim)):
+            if array.dtype != np.float32 or array.shape != (len(cond), width):
+                raise ConditionError(
+                    "the graph takes other tensors",
+                    where=name,
+                    expected=f"float32 of shape ({len(cond)}, {width})",
+                    found=f"{array.dtype} of shape {array.shape}",
+                )
         return run(self._session, cond, noise)
 
     def _columns(self, conditions: ArrayLike) -> NDArray[np.float32]:

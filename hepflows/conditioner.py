@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
+from hepflows.panels import grouped_linear
+from hepflows.plain import is_exported
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -31,11 +34,21 @@ class ResidualMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (N, inputs) to (N, outputs)."""
+        out: Tensor = self.exit(self._hidden(x))
+        return out
+
+    def grouped(self, x: Tensor, groups: int) -> Tensor:
+        """`forward` with the outputs as (N, groups, outputs / groups)."""
+        if is_exported():
+            return grouped_linear(self._hidden(x), self.exit.weight, self.exit.bias, groups)
+        out: Tensor = self(x)
+        return out.reshape(-1, groups, self.exit.out_features // groups)
+
+    def _hidden(self, x: Tensor) -> Tensor:
         h = self.entry(x)
         for block in self.blocks:
             h = h + block(h)
-        out: Tensor = self.exit(F.relu(h))
-        return out
+        return F.relu(h)
 
 
 def _block(width: int, dropout: float, *, batch_norm: bool) -> nn.Sequential:

@@ -87,7 +87,7 @@ class SplineCoupling(nn.Module):
             layers = residual_layers(self.conditioner, outputs_a_feature=self.spline.n_parameters)
             moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse)
             return torch.cat([kept, moved], dim=-1), total
-        raw = self.conditioner(known).reshape(-1, self.moved, self.spline.n_parameters)
+        raw = self.conditioner.grouped(known, self.moved)
         moved, log_det = rational_quadratic(moved, raw, self.spline, inverse=inverse)
         return torch.cat([kept, moved], dim=-1), log_det.sum(-1)
 

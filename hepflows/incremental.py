@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hepflows.conditioner_layers import can_fuse, made_layers
+from hepflows.long_inverses import place
 from hepflows.plain import is_inference
 from hepflows.splines import SplineSettings, rational_quadratic
 
@@ -36,7 +37,8 @@ def solve(
 ) -> tuple[Tensor, Tensor]:
     """Find v with v_d = spline(y_d; made(v_<d)), every unit once.
 
-    On the CPU and without gradients this is `incremental_numba.solve`, else `incremental_torch.solve_with_torch`.
+    On the CPU and without gradients this is `incremental_numba.solve`, else `incremental_torch.solve_with_torch`; an
+    exporter may have a placeholder put in its place, see `hepflows.long_inverses`.
 
     Args:
         made: network in evaluation mode (dropout is not applied).
@@ -48,6 +50,9 @@ def solve(
     Returns:
         v of shape (N, D) and the summed log |dv/dy| of shape (N,).
     """
+    placed = place(made, y, context, spline, inverse=inverse)
+    if placed is not None:
+        return placed
     if not is_inference(made, *_given(y, context)):
         from hepflows.incremental_torch import solve_with_torch
 

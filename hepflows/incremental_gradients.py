@@ -175,7 +175,8 @@ def _slopes(problem: Problem, units: Tensor, grad_log: Tensor) -> _Slopes:
     upstream = grad_log[:, None].expand_as(log)
     value_y, value_p = torch.autograd.grad(value, (y, p), torch.ones_like(value), retain_graph=True)
     log_y, log_p = torch.autograd.grad(log, (y, p), upstream)
-    return _Slopes(value_y, value_p, log_y, log_p)
+    # what arrives at p is written through a flat view of it
+    return _Slopes(value_y, value_p, log_y, log_p.contiguous())
 
 
 def _substitute(

@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
 from hepflows.errors import ConfigError
-from hepflows.panels import masked_linear, panels_of
+from hepflows.panels import grouped_linear, masked_linear, panels_of
+from hepflows.plain import is_exported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,5 +120,8 @@ class MADE(nn.Module):
         h = F.relu(h)
         for layer in list(self.hidden)[1:]:
             h = self.dropout(F.relu(layer(h)))
+        if is_exported() and x.ndim == 2:
+            layer = self.output
+            return grouped_linear(h, layer.weight, layer.bias, self.features, mask=layer.mask)
         out: Tensor = self.output(h)
         return out.view(-1, self.features, self.multiplier)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
-from hepflows.plain import is_plain
+from hepflows.plain import is_exported, is_plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,14 +34,19 @@ class Panel:
     reach: int
 
 
-def panels_of(mask: Tensor) -> tuple[Panel, ...]:
-    """Cut a mask of shape (out, in) into panels of equally many rows; a single one where more would not pay."""
+def panels_of(mask: Tensor, *, weights: int | None = None) -> tuple[Panel, ...]:
+    """Cut a mask of shape (out, in) into panels of equally many rows; a single one where more would not pay.
+
+    Args:
+        mask: 0 where a weight is always zero.
+        weights: weights that the mask stands for, if they are more than its entries.
+    """
     rows, columns = mask.shape
     allowed = mask != 0
     numbers = torch.arange(columns)
     full = torch.where(allowed, columns, numbers).amin(1) if columns else torch.zeros(rows)
     reach = torch.where(allowed, numbers + 1, 0).amax(1) if columns else torch.zeros(rows)
-    count = max(1, min(_MOST_PANELS, rows * columns // _WEIGHTS_A_PANEL))
+    count = max(1, min(_MOST_PANELS, (weights or rows * columns) // _WEIGHTS_A_PANEL))
     stops = [rows * i // count for i in range(count + 1)]
     return tuple(
         Panel(start, stop, int(full[start:stop].min()), int(reach[start:stop].max()))
@@ -58,7 +63,7 @@ def masked_linear(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, panels:
     """
     if len(panels) < 2 or x.ndim != 2:
         return F.linear(x, weight * mask, bias)
-    if torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]  # public, but not annotated
+    if is_exported():
         parts = [
             F.linear(x[:, : panel.reach], _masked_part(weight, mask, panel), bias[panel.start : panel.stop])
             for panel in panels
@@ -68,6 +73,33 @@ def masked_linear(x: Tensor, weight: Tensor, bias: Tensor, mask: Tensor, panels:
         return F.linear(x, weight * mask, bias)
     out: Tensor = _PanelLinear.apply(x, weight, bias, mask, panels)  # type: ignore[no-untyped-call]
     return out
+
+
+def grouped_linear(x: Tensor, weight: Tensor, bias: Tensor, groups: int, *, mask: Tensor | None = None) -> Tensor:
+    """`masked_linear` for exported graphs, with outputs (N, out) as (N, groups, out / groups).
+
+    Splines read the outputs of a group one by one. Rows are reordered so that the axis of the groups is last in memory,
+    which a runtime's loops like, and the result is a transposed view of that.
+
+    Args:
+        x: shape (N, in).
+        weight: shape (out, in), group by group.
+        bias: shape (out,).
+        groups: number of groups.
+        mask: shape (out, in), of a masked layer.
+    """
+    each = weight.shape[0] // groups
+    panels: tuple[Panel, ...] = (Panel(0, groups, 0, weight.shape[1]),)
+    if mask is not None:
+        panels = panels_of(mask.view(groups, each, -1).amax(1), weights=weight.numel())
+        weight = weight * mask
+    parts = []
+    for panel in panels:
+        rows = weight.view(groups, each, -1)[panel.start : panel.stop, :, : panel.reach].transpose(0, 1)
+        offsets = bias.view(groups, each)[panel.start : panel.stop].T
+        part = F.linear(x[:, : panel.reach], rows.flatten(0, 1), offsets.flatten())
+        parts.append(part.view(-1, each, panel.stop - panel.start))
+    return torch.cat(parts, dim=2).transpose(1, 2)
 
 
 class _PanelLinear(torch.autograd.Function):

@@ -9,8 +9,13 @@ _DTYPES = (torch.float32, torch.float64)
 
 def is_recorded() -> bool:
     """Whether a graph is recorded: ONNX export, ``torch.export``, ``torch.compile`` or ``torch.jit.trace``."""
+    return is_exported() or torch.compiler.is_compiling()
+
+
+def is_exported() -> bool:
+    """Whether a graph is recorded operator by operator, for an ONNX file."""
     tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    return tracing or torch.compiler.is_compiling()
+    return tracing
 
 
 def is_eager(*tensors: torch.Tensor) -> bool:

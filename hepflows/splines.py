@@ -1,8 +1,8 @@
 """Monotone rational-quadratic splines with linear tails.
 
 Durkan et al., "Neural Spline Flows", arXiv:1906.04032, equations 4-8. One code trains, samples and exports: bins
-are found by comparisons, values picked by one-hot sums, cumulative sums are products with a constant triangular
-matrix, and nothing depends on the data by indexing, so that the graph consists of portable operators only.
+are found by comparisons, values picked by one-hot sums, cumulative sums are products with a constant matrix, and
+nothing depends on the data by indexing, so that the graph consists of portable operators only.
 
 The parametrisation makes zero parameters the identity: softmax(0) gives equal bins, and interior derivatives are
 ``min_derivative + softplus(p + c)`` with c such that p = 0 gives 1, the slope of the tails.
@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
 from hepflows.errors import ConfigError
-from hepflows.plain import is_plain
+from hepflows.plain import is_exported, is_plain, is_recorded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -88,26 +88,13 @@ def portable_rational_quadratic(
 
     Arguments and results as there.
     """
-    bins, bound = settings.bins, settings.bound
-    widths = F.softmax(parameters[..., :bins], dim=-1)
-    heights = F.softmax(parameters[..., bins : 2 * bins], dim=-1)
-    slopes = parameters[..., 2 * bins :]
-
+    if x.ndim == 0:
+        y, log_derivative = portable_rational_quadratic(x[None], parameters[None], settings, inverse=inverse)
+        return y[0], log_derivative[0]
+    bound = settings.bound
     inside = (x > -bound) & (x < bound)
     x_clamped = x.clamp(-bound, bound)
-
-    searched, minimum = (heights, settings.min_height) if inverse else (widths, settings.min_width)
-    passed = (x_clamped.unsqueeze(-1) >= _interior_knots(searched, minimum, settings)).to(x.dtype)
-    zeros = torch.zeros_like(x).unsqueeze(-1)
-    ones = torch.ones_like(zeros)
-    in_bin = torch.cat([ones, passed], dim=-1) - torch.cat([passed, zeros], dim=-1)
-
-    width, left = _bin(widths, in_bin, passed, settings.min_width, settings)
-    height, bottom = _bin(heights, in_bin, passed, settings.min_height, settings)
-    # The outer knots carry raw slope 0, that is derivative 1: they are left out of the sums.
-    d0 = _derivative((slopes * in_bin[..., 1:]).sum(-1), settings)
-    d1 = _derivative((slopes * in_bin[..., :-1]).sum(-1), settings)
-
+    (width, height), (left, bottom), (d0, d1) = _picked(x_clamped, parameters, settings, inverse=inverse)
     delta = height / width
     curvature = d0 + d1 - 2 * delta
     if inverse:
@@ -130,26 +117,88 @@ def portable_rational_quadratic(
     return torch.where(inside, y, x), torch.where(inside, log_derivative, torch.zeros_like(x))
 
 
-def _interior_knots(shares: Tensor, minimum: float, settings: SplineSettings) -> Tensor:
-    """Positions of the K - 1 interior knots, shape (..., K - 1)."""
+def _picked(
+    x: Tensor, parameters: Tensor, settings: SplineSettings, *, inverse: bool
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Width and height, left and lower edge, left and right slope of the bins that x lies in, each of shape (..., D).
+
+    The axis of the D splines is last, so that a runtime's loops are long whatever the number of bins.
+
+    Args:
+        x: shape (..., D), inside of the bound.
+        parameters: shape (..., D, 3 K - 1).
+        settings: shape of the splines.
+        inverse: x are values, not arguments.
+    """
+    bins, like = settings.bins, parameters
+    planes = parameters.transpose(-1, -2)
+    raw = _paired(planes[..., : 2 * bins, :])
+    shares = (raw - raw.detach().amax(-2, keepdim=True)).exp()
+    total = shares.sum(-2)
+    search = torch.tensor(_search_rows(settings, inverse=inverse), dtype=like.dtype, device=like.device)
+    knots = search @ shares.flatten(-3, -2)
+    searched = total[..., int(inverse), :] * x
+    passed = searched.unsqueeze(-2) >= knots
+    above = passed[..., 1:, :]
+    in_bin = (passed[..., :-1, :] & ~above).to(x.dtype)
+    below = above.to(x.dtype)
+
+    minima = _column([settings.min_width, settings.min_height], like)
+    span = 2 * settings.bound
+    scale = span * (1 - bins * minima) / total
+    sizes = (shares * in_bin.unsqueeze(-3)).sum(-2) * scale + span * minima
+    edges = (shares * below.unsqueeze(-3)).sum(-2) * scale + below.sum(-2, keepdim=True) * (span * minima)
+    # The outer knots carry raw slope 0, that is derivative 1: they are left out of the sums.
+    slopes = planes[..., 2 * bins :, :]
+    ends = ((slopes * in_bin[..., 1:, :]).sum(-2), (slopes * in_bin[..., :-1, :]).sum(-2))
+    derivatives = settings.min_derivative + _softplus(torch.stack(ends, dim=-2) + identity_slope(settings))
+    return sizes.unbind(-2), (edges - settings.bound).unbind(-2), derivatives.unbind(-2)
+
+
+def _paired(planes: Tensor) -> Tensor:
+    """Shape (..., 2 K, D) to (..., 2, K, D)."""
+    pair = (2, int(planes.shape[-2]) // 2)
+    if is_recorded() and planes.ndim == 3:  # numbers instead of shapes that the graph would compute
+        return planes.reshape(-1, *pair, int(planes.shape[-1]))
+    result: Tensor = planes.unflatten(-2, pair)
+    return result
+
+
+def _search_rows(settings: SplineSettings, *, inverse: bool) -> list[list[float]]:
+    """Matrix (K + 1, 2 K) from unnormalised shares to knots times their sum; the outer two lie beyond any argument."""
     bins, span = settings.bins, 2 * settings.bound
-    triangle = torch.ones(bins - 1, bins, dtype=shares.dtype, device=shares.device).tril()
-    steps = torch.arange(1, bins, dtype=shares.dtype, device=shares.device)
-    return F.linear(shares, triangle * (span * (1 - bins * minimum)), steps * (span * minimum) - settings.bound)
+    minimum = settings.min_height if inverse else settings.min_width
+    rows = [[-4 * settings.bound] * bins]
+    for knot in range(1, bins):
+        start = knot * span * minimum - settings.bound
+        rows.append([start + (span * (1 - bins * minimum) if k < knot else 0.0) for k in range(bins)])
+    rows.append([4 * settings.bound] * bins)
+    nothing = [0.0] * bins
+    return [[*nothing, *row] if inverse else [*row, *nothing] for row in rows]
 
 
-def _bin(
-    shares: Tensor, in_bin: Tensor, passed: Tensor, minimum: float, settings: SplineSettings
-) -> tuple[Tensor, Tensor]:
-    """Size and lower edge of the bin that one-hot `in_bin` marks, both of shape (...)."""
-    span, free = 2 * settings.bound, 1 - settings.bins * minimum
-    size = (shares * in_bin).sum(-1) * (span * free) + span * minimum
-    below = (shares[..., :-1] * passed).sum(-1) * (span * free) + passed.sum(-1) * (span * minimum)
-    return size, below - settings.bound
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)); for large arrays in exported graphs by log(1 + u) = 2 artanh(u / (2 + u)), u = exp(-abs(x)).
+
+    ONNX Runtime's own operator takes one number at a time. Seven terms of the series give 2e-8 of the value.
+    """
+    if not is_exported() or x.ndim < 3:
+        return F.softplus(x)
+    u = (-x.abs()).exp()
+    s = u / (2 + u)
+    square = s * s
+    series = torch.full((1,), 2 / (2 * _TERMS - 1), dtype=x.dtype)
+    for term in range(2 * _TERMS - 3, 0, -2):
+        series = series * square + 2 / term
+    return F.relu(x) + s * series
 
 
-def _derivative(raw: Tensor, settings: SplineSettings) -> Tensor:
-    return settings.min_derivative + F.softplus(raw + identity_slope(settings))
+_TERMS = 7
+
+
+def _column(values: list[float], like: Tensor) -> Tensor:
+    """Shape (len(values), 1)."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device).unsqueeze(1)
 
 
 def identity_slope(settings: SplineSettings) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from calofast.caloflow import CaloFlowModel
+from calofast.caloflow import CaloFlowModel, Kind
 from calofast.config import CaloFlowConfig, LayerEnergyConfig, StudentConfig, TeacherConfig
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
@@ -52,19 +52,25 @@ def student(path: Path) -> object:
     """A CaloFlow student with the cells of the packaged showers."""
     showers = read_showers(embedded_showers_path(), first=_SHOWERS)
     voxels, energies = torch.as_tensor(showers.voxels_mev), torch.as_tensor(showers.incident_energy_gev)[:, None]
-    return to_onnx(_student(showers.geometry, voxels.float(), energies.float()), path, parity_events=512)
+    return to_onnx(_caloflow("student", showers.geometry, voxels.float(), energies.float()), path, parity_events=512)
 
 
 @case
 def student_par04(path: Path) -> object:
     """A student on a cylindrical mesh, as Geant4's example Par04 asks for it."""
-    return to_onnx(_mesh_student(), path, profile="par04")
+    return to_onnx(_mesh("student", 3), path, profile="par04")
 
 
 @case
 def student_float16(path: Path) -> object:
     """The same student in the profile generic, its weights stored as float16."""
-    return to_onnx(_mesh_student(), path, weights="float16")
+    return to_onnx(_mesh("student", 3), path, weights="float16")
+
+
+@case
+def teacher(path: Path) -> object:
+    """A teacher of more than 64 cells, so that its blocks are loops."""
+    return to_onnx(_mesh("teacher", 12), path, parity_events=512)
 
 
 @case
@@ -85,10 +91,10 @@ def jets_equivariant(path: Path) -> object:
     return _jets(path, "equivariant", equivariant={"width": 16, "blocks": 2, "heads": 2, "steps": 4})
 
 
-def _mesh_student() -> CaloGenerator:
-    """A student of made-up showers on 2 x 3 x 3 cells."""
+def _mesh(kind: Kind, n_alpha: int) -> CaloGenerator:
+    """Made-up showers on 2 x n_alpha x 3 cells."""
     layers = [
-        Layer(name=f"z{i}", kind="cylindrical", r_edges_mm=(0, 2, 4), n_alpha=3, z_mm=(2.0 * i, 2.0 * i + 2))
+        Layer(name=f"z{i}", kind="cylindrical", r_edges_mm=(0, 2, 4), n_alpha=n_alpha, z_mm=(2.0 * i, 2.0 * i + 2))
         for i in range(3)
     ]
     layout = Geometry(name="mesh", layers=tuple(layers), particle="e+")
@@ -96,10 +102,10 @@ def _mesh_student() -> CaloGenerator:
     energies = 1 + 99 * torch.rand(_SHOWERS, 1, generator=generator)
     shares = torch.rand(_SHOWERS, layout.n_voxels, generator=generator) ** 3
     voxels = 1e3 * energies * shares / (1.1 * shares.sum(1, keepdim=True))
-    return _student(layout, torch.where(shares < 0.03, torch.zeros_like(voxels), voxels), energies)
+    return _caloflow(kind, layout, torch.where(shares < 0.03, torch.zeros_like(voxels), voxels), energies)
 
 
-def _student(layout: Geometry, voxels: torch.Tensor, energies: torch.Tensor) -> CaloGenerator:
+def _caloflow(kind: Kind, layout: Geometry, voxels: torch.Tensor, energies: torch.Tensor) -> CaloGenerator:
     """Preprocessing fitted to showers (N, V) in MeV of energies (N, 1) in GeV, random weights."""
     config = CaloFlowConfig(
         layer_energies=LayerEnergyConfig(blocks=2, hidden=(32,)),
@@ -107,7 +113,7 @@ def _student(layout: Geometry, voxels: torch.Tensor, energies: torch.Tensor) -> 
         student=StudentConfig(hidden=(64, 64)),
     )
     torch.manual_seed(1)
-    model = CaloFlowModel(layout.layer_sizes, config, "student")
+    model = CaloFlowModel(layout.layer_sizes, config, kind)
     model.fit_preprocessing(voxels, energies, torch.tensor([[1.0], [100.0]]))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

@@ -14,7 +14,10 @@ from hepflows.permutations import Permutation, reverse
 from hepflows.splines import SplineSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    import numpy as np
 
     from exporters import ExportResult
 
@@ -93,6 +96,20 @@ class ToyGenerator:
 @pytest.fixture(scope="session")
 def toy() -> ToyGenerator:
     return ToyGenerator()
+
+
+@pytest.fixture(scope="session")
+def stored_forms() -> Callable[[np.ndarray], list[np.ndarray]]:
+    """How a weight matrix may stand in a file: as it is, transposed, or with the outputs of a feature taken apart."""
+
+    def forms(weight: np.ndarray) -> list[np.ndarray]:
+        each = SPLINE.n_parameters
+        found = [weight]
+        if len(weight) % each == 0:
+            found.append(weight.reshape(-1, each, weight.shape[1]).swapaxes(0, 1).reshape(weight.shape))
+        return [*found, *(value.T for value in found)]
+
+    return forms
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from exporters import OnnxGenerator, verify
-from exporters.dependencies import session
+from exporters.dependencies import run, session
 from exporters.golden import Golden, read_golden, write_golden
 from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, MissingDependencyError
 from hepflows.files import sha256_of
@@ -110,6 +110,21 @@ def test_events_equal_those_of_torch_with_the_same_noise(
     np.testing.assert_allclose(x[same], expected[same], rtol=0, atol=2 * exported.parity.bound.maximum)
 
 
+@pytest.mark.parametrize(
+    ("cond", "noise", "word"),
+    [
+        (np.zeros((3, 2)), np.zeros((3, 10), np.float32), "cond"),
+        (np.zeros((3, 1), np.float32), np.zeros((3, 10), np.float32), "cond"),
+        (np.zeros((3, 2), np.float32), np.zeros((2, 10), np.float32), "noise"),
+        (np.zeros((3, 2), np.float32), np.zeros((3, 11), np.float32), "noise"),
+    ],
+)
+def test_other_tensors_than_the_graphs_are_named(generator: OnnxGenerator, cond: Any, noise: Any, word: str) -> None:
+    with pytest.raises(ConditionError, match="other tensors") as caught:
+        generator.run(cond, noise)
+    assert word in str(caught.value)
+
+
 def test_no_events_are_no_error(generator: OnnxGenerator) -> None:
     assert generator.sample(np.empty((0, 2)), seed=1).shape == (0, 8)
 
@@ -190,7 +205,7 @@ def test_a_runtime_that_is_new_enough_is_accepted(
 
 def test_what_the_runtime_cannot_run_is_named(generator: OnnxGenerator) -> None:
     with pytest.raises(ArtefactError, match="cannot run the file"):
-        generator.run(np.zeros((3, 5), dtype=np.float32), np.zeros((3, 10), dtype=np.float32))
+        run(generator._session, np.zeros((3, 5), dtype=np.float32), np.zeros((3, 10), dtype=np.float32))
 
 
 def test_memory_is_not_planned_ahead() -> None:

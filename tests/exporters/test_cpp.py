@@ -1,0 +1,508 @@
+"""The C++ client: its own tests, the golden test, bad input, and its showers and jets against Python's.
+
+The client is built once, into build/cpp-*. `make test-cpp` sets HEPFLOWS_TEST_CPP, which fetches what is missing and
+turns "skipped" into "failed".
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import exporters
+from calofast.config import CaloFlowConfig
+from calofast.geometry import Geometry
+from calofast.layer import Layer
+from calofast.showers import Showers
+from calofast.training import CaloFlow, distill, fit
+from exporters import OnnxGenerator, to_onnx
+from exporters.cpp_runtime import prepare, prepared
+from exporters.manifest import Names, write_manifest
+from hepflows.config import build
+from hepflows.philox import normal_noise
+from jetgen.reading import embedded_jets_path, read_jets
+from jetgen.training import JetFlow
+from jetgen.training import fit as fit_jets
+
+if TYPE_CHECKING:
+    from exporters import ExportResult
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = Path(exporters.__file__).parent / "cpp"
+REQUIRED = os.environ.get("HEPFLOWS_TEST_CPP") == "1"
+
+
+def run(*command: object, check: bool = False, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=250, cwd=cwd)
+    if check:
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done
+
+
+def give_up(reason: str) -> None:
+    if REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(" ".join(reason.split())[:240] + " ...; `make test-cpp` says what to do")
+
+
+@dataclass(frozen=True)
+class Client:
+    programs: Path
+    cmake_options: tuple[str, ...]
+
+    def __call__(self, program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return run(self.programs / program, *arguments)
+
+
+@pytest.fixture(scope="session")
+def client() -> Client:
+    """The built programs. Parallel test processes share the build, under a lock."""
+    for tool in ("cmake", "c++"):
+        if shutil.which(tool) is None:
+            give_up(f"the C++ client cannot be built: there is no {tool}")
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "cpp.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = runtime_options()
+        done, place = configure(found)
+        if done.returncode and REQUIRED and not found:
+            found = (f"-DONNXRUNTIME_DIR={prepare(ROOT / 'build' / 'onnxruntime')}",)
+            done, place = configure(found)
+        if done.returncode:
+            give_up("the C++ client cannot be built: " + done.stderr.strip())
+        run("cmake", "--build", place, "--parallel", "2", check=True)
+    return Client(place, found)
+
+
+def runtime_options() -> tuple[str, ...]:
+    """Where ONNX Runtime is known to be, without asking a network; empty leaves it to CMake."""
+    chosen = os.environ.get("ONNXRUNTIME_DIR") or prepared(ROOT / "build" / "onnxruntime")
+    return (f"-DONNXRUNTIME_DIR={chosen}",) if chosen else ()
+
+
+def configure(options: tuple[str, ...]) -> tuple[subprocess.CompletedProcess[str], Path]:
+    # a directory for each place of the runtime and of the sources: CMake remembers what it has found
+    key = hashlib.sha256(repr((str(SOURCE), options)).encode()).hexdigest()[:8]
+    place = ROOT / "build" / f"cpp-{key}"
+    return run("cmake", "-S", SOURCE, "-B", place, "-DCMAKE_BUILD_TYPE=Release", *options), place
+
+
+def mesh() -> Geometry:
+    """A regular cylindrical mesh: 3 layers of 4 x 2 cells."""
+    layers = (
+        Layer(name=f"l{i}", kind="cylindrical", r_edges_mm=(0, 10, 20), n_alpha=4, z_mm=(5.0 * i, 5.0 * i + 5))
+        for i in range(3)
+    )
+    return Geometry(name="mesh", layers=tuple(layers), particle="electron")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cpp")
+
+
+@pytest.fixture(scope="module")
+def student() -> Any:
+    generator = np.random.default_rng(0)
+    energy = generator.uniform(1.0, 100.0, 300)
+    shape = np.exp(0.5 * generator.standard_normal((300, 24)))
+    voxels = 900 * energy[:, None] * shape / shape.sum(axis=1, keepdims=True)
+    showers = Showers(
+        geometry=mesh(),
+        incident_energy_gev=energy.astype(np.float32),
+        voxels_mev=voxels.astype(np.float32),
+        pdg=11,
+        conditions={},
+    )
+    training = {"epochs": 2, "batch_size": 100, "learning_rate": 5e-3}
+    values = {
+        "data": {"validation_fraction": 0.2},
+        "layer_energies": {"blocks": 1, "hidden": [8], "alpha": 1e-10, "training": training},
+        "teacher": {"blocks": 1, "hidden": [16], "training": training},
+        "student": {"hidden": [16], "training": training},
+    }
+    return distill(fit(CaloFlow(mesh(), build(CaloFlowConfig, values, where="test")), showers), showers)
+
+
+@pytest.fixture(scope="module")
+def showers(student: Any, folder: Path) -> ExportResult:
+    return to_onnx(student, folder / "showers" / "student.onnx")
+
+
+@pytest.fixture(scope="module")
+def jets(folder: Path) -> ExportResult:
+    settings = {
+        "coupling": {"blocks": 2, "width": 8, "depth": 1},
+        "training": {"epochs": 1, "batch_size": 100, "learning_rate": 2e-3},
+    }
+    data = read_jets(embedded_jets_path(), first=400, particles=4)
+    return to_onnx(fit_jets(JetFlow("cnf_mn", **settings), data), folder / "jets" / "jets.onnx")
+
+
+@pytest.fixture
+def damaged(showers: ExportResult, tmp_path: Path) -> Path:
+    """A copy of the exported files that a test may damage; the path of the model."""
+    for file in (showers.model, showers.manifest, showers.golden):
+        shutil.copy(file, tmp_path)
+    return tmp_path / showers.model.name
+
+
+def sampled(
+    client: Client, model: Path, cond: np.ndarray[Any, Any], *options: object
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    conditions, out = model.with_suffix(".cond"), model.with_suffix(".out")
+    cond.astype(np.float32).tofile(conditions)
+    done = client("sample_to_file", model, "--conditions", conditions, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    return np.fromfile(out, dtype=np.float32).reshape(len(cond), -1)
+
+
+def complaint(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error: ")
+    return done.stderr
+
+
+def tolerance(result: ExportResult) -> float:
+    manifest = json.loads(result.manifest.read_text(encoding="utf-8"))
+    return float(manifest["metadata"]["tolerance"]["golden_bound"]["maximum"])
+
+
+def test_its_own_tests(client: Client, showers: ExportResult) -> None:
+    # without compiling, for which the fixture is responsible, but with the golden test of this file
+    with (ROOT / "build" / "cpp.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        options = (*client.cmake_options, f"-DHEPFLOWS_TEST_MODEL={showers.model}")
+        run("cmake", "-S", SOURCE, "-B", client.programs, *options, check=True)
+        run("cmake", "--build", client.programs, "--parallel", "2", check=True)
+        done = run("ctest", "--test-dir", client.programs, "--output-on-failure", check=True)
+        run("cmake", "-S", SOURCE, "-B", client.programs, "-DHEPFLOWS_TEST_MODEL=", check=True)
+    for name in ("noise", "parts", "golden", "old_runtime"):
+        assert re.search(rf"{name} \.+ +Passed", done.stdout), done.stdout
+
+
+def test_noise_vectors_are_those_of_the_page() -> None:
+    page = (ROOT / "docs" / "noise.md").read_text(encoding="utf-8")
+    pattern = r"^\| (\d+) \| (\d+) \| (\d+) \| `(\w+)` \| ([\d.]+) \| [-\d.]+ \| `(\w+)` \|$"
+    rows = re.findall(pattern, page, re.MULTILINE)
+    code = (SOURCE / "tests" / "test_noise.cpp").read_text(encoding="utf-8")
+    assert len(rows) >= 10
+    assert re.findall(r"\{(\d+)u, (\d+)u, (\d+), 0x(\w+), ([\d.]+), 0x(\w+)\},", code) == rows
+
+
+@pytest.mark.parametrize("options", [(), ("--batch", 3), ("--threads", 2), ("--from-bytes", 1)], ids=str)
+def test_showers_are_those_of_python(client: Client, showers: ExportResult, options: tuple[object, ...]) -> None:
+    energies = np.geomspace(2.0, 90.0, 50)[:, None]
+    ours = sampled(client, showers.model, energies, "--seed", 2**63 + 5, "--first", 2**32 - 20, *options)
+    theirs = OnnxGenerator(showers.model).sample(energies, seed=2**63 + 5, first_event=2**32 - 20)
+    assert (theirs > 0).any()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance(showers))
+
+
+def test_noise_is_that_of_python(client: Client, showers: ExportResult, folder: Path) -> None:
+    file = folder / "noise"
+    sampled(client, showers.model, np.full((300, 1), 20.0), "--seed", 11, "--first", 250, "--noise", file)
+    width = OnnxGenerator(showers.model).noise_dim
+    ours = np.fromfile(file, dtype=np.float32).reshape(300, width)
+    np.testing.assert_array_max_ulp(ours, normal_noise(11, 250, 300, width), maxulp=1)
+
+
+def test_an_engine_of_the_host(client: Client, showers: ExportResult) -> None:
+    """The engine of the test gives the uniforms of event 0, one after the other, and so its first shower."""
+    ours = sampled(client, showers.model, np.array([[20.0], [30.0]]), "--seed", 11, "--engine", 1)
+    theirs = OnnxGenerator(showers.model).sample([20.0], seed=11)
+    np.testing.assert_allclose(ours[:1], theirs, rtol=0, atol=tolerance(showers))
+    assert not np.allclose(ours[1] / 30, ours[0] / 20)
+
+
+def test_jets_are_those_of_python(client: Client, jets: ExportResult) -> None:
+    cond = np.array([[0.05, 4.0], [0.1, 4.0], [0.08, 4.0]])
+    assert client("hepflows_verify", jets.model).returncode == 0
+    ours = sampled(client, jets.model, cond, "--seed", 3)
+    np.testing.assert_allclose(ours, OnnxGenerator(jets.model).sample(cond, seed=3), rtol=0, atol=tolerance(jets))
+    message = complaint(client("example_host", jets.model, "--out", jets.model.with_suffix(".csv")))
+    assert "this host needs a generator of showers" in message
+
+
+def test_files_for_par04_are_verified_but_not_sampled(client: Client, student: Any, tmp_path: Path) -> None:
+    result = to_onnx(student, tmp_path / "par04.onnx", profile="par04")
+    done = client("hepflows_verify", result.model)
+    assert done.returncode == 0, done.stdout + done.stderr
+    conditions = tmp_path / "cond"
+    np.array([10.0], dtype=np.float32).tofile(conditions)
+    done = client("sample_to_file", result.model, "--conditions", conditions, "--out", tmp_path / "x")
+    assert "sampling needs the profile generic" in complaint(done)
+
+
+@pytest.mark.parametrize("weights", ["float16", "int8"])
+def test_smaller_files(client: Client, student: Any, tmp_path: Path, weights: Any) -> None:
+    result = to_onnx(student, tmp_path / "small.onnx", weights=weights)
+    done = client("hepflows_verify", result.model)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_verify_reports_a_disagreement(client: Client, damaged: Path) -> None:
+    """Golden file and manifest fit together, but the expected events are others."""
+    names = Names.of(damaged)
+    data = bytearray(names.golden.read_bytes())
+    last = np.frombuffer(data, dtype="<f8", offset=len(data) - 8 * 24)
+    data[-8 * 24 :] = np.where(last > 0, last + 1e3, last).astype("<f8").tobytes()
+    names.golden.write_bytes(data)
+    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"]
+    write_manifest(names.manifest, names, names.model, names.golden, metadata)
+    done = client("hepflows_verify", damaged)
+    assert done.returncode == 1
+    assert "maximum" in done.stdout
+    assert "OUTSIDE THE TOLERANCE" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "policy", "words"),
+    [
+        (500.0, "", "event 1: incident_energy_gev lies outside the valid range"),
+        (500.0, "error", "GeV\n  found: 500"),
+        (np.nan, "error", "is not a number"),
+        (np.nan, "clamp", "is not a number"),
+    ],
+)
+def test_conditions_outside_the_range(
+    client: Client, showers: ExportResult, tmp_path: Path, value: float, policy: str, words: str
+) -> None:
+    conditions = tmp_path / "cond"
+    np.array([10.0, value], dtype=np.float32).tofile(conditions)
+    options = ("--policy", policy) if policy else ()
+    done = client("sample_to_file", showers.model, "--conditions", conditions, "--out", tmp_path / "x", *options)
+    assert words in complaint(done)
+
+
+def test_clamp_and_pass(client: Client, showers: ExportResult) -> None:
+    high = OnnxGenerator(showers.model).conditions[0].high
+    cond = np.array([[10.0], [500.0], [0.1]])
+    clamped = sampled(client, showers.model, cond, "--policy", "clamp")
+    expected = OnnxGenerator(showers.model).sample(np.clip(cond, 0, high), seed=1, out_of_range="clamp")
+    np.testing.assert_allclose(clamped, expected, rtol=0, atol=tolerance(showers))
+    # the graph clamps by itself what is passed
+    np.testing.assert_allclose(sampled(client, showers.model, cond, "--policy", "pass"), clamped, rtol=1e-5)
+
+
+def altered_manifest(model: Path) -> None:
+    path = Names.of(model).manifest
+    path.write_text(path.read_text(encoding="utf-8").replace('"pdg": 11', '"pdg": 22'), encoding="utf-8")
+
+
+def without_hash(model: Path) -> None:
+    path = Names.of(model).manifest
+    path.write_text(path.read_text(encoding="utf-8").replace('"sha256"', '"sha"'), encoding="utf-8")
+
+
+def flip_last_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda model: model.unlink(), "the model cannot be read"),
+        (flip_last_byte, "the file is not the one that was exported"),
+        (lambda model: Names.of(model).manifest.unlink(), "the manifest cannot be read"),
+        (lambda model: Names.of(model).manifest.write_text("{"), "not valid JSON"),
+        (without_hash, "an entry is missing"),
+        (altered_manifest, "the manifest does not say what the model says about itself"),
+        (lambda model: Names.of(model).golden.unlink(), "the golden file cannot be read"),
+        (lambda model: flip_last_byte(Names.of(model).golden), "the file is not the one that was exported"),
+    ],
+)
+def test_damaged_files(client: Client, damaged: Path, damage: Any, words: str) -> None:
+    damage(damaged)
+    message = complaint(client("hepflows_verify", damaged))
+    assert words in message
+    assert damaged.stem in message  # where
+
+
+def rewrite(model: Path, change: Any) -> None:
+    """Change the graph and let the manifest vouch for it."""
+    import onnx
+
+    names = Names.of(model)
+    proto = onnx.load(str(model))
+    change(proto)
+    model.write_bytes(proto.SerializeToString())
+    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"]
+    write_manifest(names.manifest, names, model, names.golden, metadata)
+
+
+def other_type(proto: Any) -> None:
+    """The output as float64."""
+    import onnx
+
+    final = proto.graph.output[0]
+    for node in proto.graph.node:
+        for i, name in enumerate(node.output):
+            if name == final.name:
+                node.output[i] = "before_cast"
+    proto.graph.node.append(onnx.helper.make_node("Cast", ["before_cast"], [final.name], to=onnx.TensorProto.DOUBLE))
+    final.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+
+
+def fixed_batch(proto: Any) -> None:
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def other_width(proto: Any) -> None:
+    import onnx
+
+    final = proto.graph.output[0]
+    proto.graph.node.append(onnx.helper.make_node("ReduceSum", [final.name], ["sum"], keepdims=1))
+    del proto.graph.output[:]
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("x2", onnx.TensorProto.FLOAT, ["batch", 24]))
+    proto.graph.node.append(onnx.helper.make_node("Identity", [final.name], ["x2"]))
+
+
+def no_metadata(proto: Any) -> None:
+    del proto.metadata_props[:]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (other_type, "a tensor of the wrong type or shape"),
+        (fixed_batch, "a tensor of the wrong type or shape"),
+        (other_width, "the outputs are not those that the metadata name"),
+        (no_metadata, "not a model of hepflows"),
+    ],
+)
+def test_other_graphs(client: Client, damaged: Path, change: Any, words: str) -> None:
+    rewrite(damaged, change)
+    assert words in complaint(client("hepflows_verify", damaged))
+
+
+def test_something_else_than_a_model(client: Client, damaged: Path) -> None:
+    damaged.write_bytes(b"no model at all")
+    names = Names.of(damaged)
+    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"]
+    write_manifest(names.manifest, names, damaged, names.golden, metadata)
+    assert "cannot load the model" in complaint(client("hepflows_verify", damaged))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "no file given"),
+        (("a.onnx", "--frames", "1"), "--frames: unknown option"),
+        (("a.onnx", "--events"), "the option needs a value"),
+        (("a.onnx", "--events", "many"), "not an integer in the range"),
+        (("a.onnx", "--threshold-gev", "nan"), "not a number in the range"),
+    ],
+)
+def test_wrong_arguments(client: Client, arguments: tuple[str, ...], words: str) -> None:
+    assert words in complaint(client("example_host", *arguments))
+
+
+def test_cells_that_the_client_cannot_read(client: Client, exported: ExportResult, tmp_path: Path) -> None:
+    """Another plug-in's geometry: the generator works, only hits() does not."""
+    message = complaint(client("example_host", exported.model, "--out", tmp_path / "hits.csv"))
+    assert "the model tells no cells" in message
+    assert "geometry.layers[0]: an entry is missing; expected: kind" in message
+
+
+def test_conditions_of_the_wrong_shape(client: Client, exported: ExportResult, tmp_path: Path) -> None:
+    conditions = tmp_path / "cond"
+    np.ones(3, dtype=np.float32).tofile(conditions)
+    done = client("sample_to_file", exported.model, "--conditions", conditions, "--out", tmp_path / "x")
+    assert "2 numbers an event: incident_energy_gev [GeV], theta_rad [rad]" in complaint(done)
+
+
+def test_an_output_that_cannot_be_written(client: Client, showers: ExportResult, tmp_path: Path) -> None:
+    message = complaint(client("example_host", showers.model, "--out", tmp_path / "nowhere" / "hits.csv"))
+    assert "the output cannot be opened for writing" in message
+    assert "what to do: name a file in an existing directory" in message
+
+
+def hits_of(client: Client, model: Path, out: Path, *options: object) -> np.ndarray[Any, np.dtype[np.float64]]:
+    done = client("example_host", model, "--events", 12, "--out", out, *options)
+    assert done.returncode == 0, done.stderr
+    assert not out.with_name(out.name + ".part").exists()
+    return np.loadtxt(out, delimiter=",", skiprows=1)
+
+
+def test_example_host(client: Client, showers: ExportResult, tmp_path: Path) -> None:
+    hits = hits_of(client, showers.model, tmp_path / "a.csv", "--seed", 4)
+    event, cell, layer, x, y, z, energy = hits.T
+    assert set(event) == set(range(12))
+    assert (energy > 0).all()
+    places = mesh()
+    np.testing.assert_array_equal(layer, places.layer_index[cell.astype(int)])
+    np.testing.assert_allclose(x, places.x_mm[cell.astype(int)], atol=1e-6)
+    np.testing.assert_allclose(y, places.y_mm[cell.astype(int)], atol=1e-6)
+    np.testing.assert_allclose(z, 5 * layer + 2.5)
+    assert len(np.unique(hits[:, :2], axis=0)) == len(hits)  # particles of an event add up
+
+    again = hits_of(client, showers.model, tmp_path / "b.csv", "--seed", 4, "--batch", 1)
+    np.testing.assert_array_equal(again[:, :2], hits[:, :2])
+    np.testing.assert_allclose(again[:, 6], energy, rtol=1e-3)
+    assert not np.array_equal(hits_of(client, showers.model, tmp_path / "c.csv", "--seed", 5), hits)
+    nothing_sampled = hits_of(client, showers.model, tmp_path / "d.csv", "--seed", 4, "--threshold-gev", 1e6)
+    assert not np.array_equal(nothing_sampled, hits)
+
+
+def test_benchmark(client: Client, showers: ExportResult) -> None:
+    done = client("hepflows_bench", showers.model, "--batches", "1,7", "--repeats", 3)
+    rows = json.loads(done.stdout)["rows"]
+    assert [row["batch"] for row in rows] == [1, 7]
+    assert all(row["ms_per_event"] > 0 and row["repeats"] == 3 for row in rows)
+
+
+def test_the_program_of_the_page(client: Client, showers: ExportResult, tmp_path: Path) -> None:
+    """What docs/embedding.md tells a physicist to do gives Python's showers as hits."""
+    page = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
+    for language, file in (("cmake", "CMakeLists.txt"), ("cpp", "main.cpp")):
+        (block,) = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        (tmp_path / file).write_text(block, encoding="utf-8")
+    place = tmp_path / "build"
+    options = (f"-Dhepflows_DIR={SOURCE / 'cmake'}", "-DCMAKE_BUILD_TYPE=Debug", *client.cmake_options)
+    run("cmake", "-S", tmp_path, "-B", place, *options, check=True)
+    run("cmake", "--build", place, check=True)
+    done = run(place / "host", showers.model, check=True)
+    event, cell, *_, energy = np.array([line.split() for line in done.stdout.splitlines()], dtype=float).T
+    expected = OnnxGenerator(showers.model).sample([10.0, 50.0], seed=7)
+    found = np.zeros_like(expected)
+    found[event.astype(int), cell.astype(int)] = energy
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=tolerance(showers))  # printed with six digits
+
+
+def test_installed_headers(client: Client, tmp_path: Path) -> None:
+    run("cmake", "--install", client.programs, "--prefix", tmp_path, check=True)
+    assert (tmp_path / "include" / "hepflows" / "hepflows_generator.hpp").is_file()
+    (config,) = tmp_path.glob("lib*/**/hepflowsConfig.cmake")
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nproject(p LANGUAGES CXX)\nfind_package(hepflows CONFIG REQUIRED)\n"
+        "get_target_property(headers hepflows::generator INTERFACE_INCLUDE_DIRECTORIES)\n"
+        'if(NOT EXISTS "${headers}/hepflows/hepflows_generator.hpp")\n  message(FATAL_ERROR "${headers}")\nendif()\n',
+        encoding="utf-8",
+    )
+    options = (f"-Dhepflows_DIR={config.parent}", *client.cmake_options)
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "b", *options, check=True)
+
+
+def test_cmake_says_what_is_missing(tmp_path: Path) -> None:
+    if shutil.which("cmake") is None or shutil.which("c++") is None:
+        give_up("there is no cmake or no c++")
+    done = run("cmake", "-S", SOURCE, "-B", tmp_path / "build", f"-DONNXRUNTIME_DIR={tmp_path}")
+    assert done.returncode != 0
+    for words in ("the C++ headers (onnxruntime_cxx_api.h)", "the library (libonnxruntime)", "-DONNXRUNTIME_DIR=DIR"):
+        assert words in done.stderr

@@ -88,7 +88,7 @@ def jets_exact(path: Path) -> object:
 @case
 def jets_equivariant(path: Path) -> object:
     """A continuous flow with attention, exact mass and exact sum of pT."""
-    return _jets(path, "equivariant", equivariant={"width": 16, "blocks": 2, "heads": 2, "steps": 4})
+    return _jets(path, "equivariant", equivariant={"width": 16, "blocks": 2, "heads": 2, "steps": 2})
 
 
 def _mesh(kind: Kind, n_alpha: int) -> CaloGenerator:

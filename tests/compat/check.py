@@ -31,8 +31,8 @@ _EVENTS: Final = 200
 
 def check(path: Path) -> Iterator[dict[str, Any]]:
     """Outcome of each way to run one file."""
+    verified = verify(path)
     for threads in _THREADS:
-        verified = verify(path, threads=threads)
         sampled = _sampled(path, threads)
         for optimise in (True, False):
             ours = open_model(path, optimise=optimise, threads=threads)

@@ -18,9 +18,6 @@ _HERE: Final = Path(__file__).parent
 _PACKAGES: Final = ("onnxruntime-node", "onnxruntime-web")
 _THREADS: Final = (1, 2)
 _COLUMNS: Final = "{:<17} {:<8} {:<17} {:<12} {:>7}  {}\n"
-#: What is wrong with sessions of default options by the runtime's own fault, by version and file: 1.18 alone plans
-#: the memory of this graph wrongly, and its events are wrong from the second run on.
-KNOWN: Final = {("1.18.1", "jets_equivariant"): "a host must call DisableMemPattern, or turn optimisation off"}
 
 
 def main() -> int:
@@ -74,13 +71,9 @@ def _check(name: str, command: list[str], files: list[str]) -> list[str]:
 def _row(outcome: dict[str, Any]) -> list[str]:
     """Print an outcome, return what is wrong with it, in words."""
     version, file, optimisation = outcome["version"], outcome["file"], outcome.get("optimisation", "-")
-    known = KNOWN.get((version, file)) if optimisation == "on" else None
-    host = [f"with default options, {words}" for words in outcome.get("host_failures", [])]
-    wrong = [*outcome["failures"], *([] if known else host)]
-    if known and not host:
-        wrong.append(f"no longer fails with default options, take it off KNOWN: {known}")
+    wrong = [*outcome["failures"], *(f"with default options, {words}" for words in outcome.get("host_failures", []))]
     result = f"{outcome['off_by']:.2g} / {outcome['allowed']:.2g}" if "off_by" in outcome else "-"
-    note = "  FAILED" if wrong else f"  ({known})" if known else ""
+    note = "  FAILED" if wrong else ""
     _write(_COLUMNS.format(outcome["runtime"], version, file, optimisation, outcome.get("threads", "-"), result + note))
     where = (
         f"{outcome['runtime']} {version}, {file}, optimisation {optimisation}, threads {outcome.get('threads', '-')}"

@@ -15,7 +15,7 @@ Papamakarios et al., arXiv:1705.07057, for the flow.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hepflows.long_inverses import LongInverse
+
+MOST_UNROLLED: Final = 64
+"""Largest number of dimensions that stays unrolled: Flow I over a calorimeter's layers, not Flow II over its voxels."""
 
 
 def expand_inverses(model: Any, inverses: Sequence[LongInverse]) -> None:

@@ -26,7 +26,7 @@ from exporters.contract import (
 )
 from exporters.dependencies import PACKED, require_onnx
 from exporters.folding import fold_constants
-from exporters.loops import expand_inverses
+from exporters.loops import MOST_UNROLLED, expand_inverses
 from exporters.rewriting import exact_sigmoid
 from exporters.storage import quantised, store_half
 from hepflows.errors import ConfigError
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 _PROTOBUF_LIMIT: Final = 2**31 - 1
 _BATCH: Final = "N"
-_MOST_UNROLLED: Final = 64  # Flow I over the layers of a calorimeter, not Flow II over its voxels
 #: Announcements of the exporter's end; its remark on slices, which `fold_constants` folds; the tracer's on
 #: Python numbers taken from tensors: the comparison with torch on other events tells if they are constant.
 _EXPECTED_WARNINGS: Final = (
@@ -95,7 +94,7 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor], *,
     given = [cond, noise] if cond.shape[1] else [noise]
     if signature.inputs[0][0] == PACKED:
         given = [torch.cat([noise, cond], dim=1)]
-    with placing(_MOST_UNROLLED) as placeholders:
+    with placing(MOST_UNROLLED) as placeholders:
         traced = _trace(_Named(module, signature, noise.shape[1]).eval(), signature, given)
     model = onnx.load_from_string(traced)
     exact_sigmoid(model)

@@ -85,7 +85,7 @@ class OnnxGenerator:
         *,
         seed: int,
         first_event: int = 0,
-        batch: int = 256,
+        batch: int = 128,
         out_of_range: OutOfRange | None = None,
     ) -> NDArray[np.float32]:
         """Sample one event a condition; the same (seed, event index) gives the same event in any batch.
@@ -94,7 +94,8 @@ class OnnxGenerator:
             conditions: shape (N, C) in the units of `self.conditions`, or (N,) if there is only one.
             seed: 64-bit seed of the counter-based noise.
             first_event: index of the first event, for shards of a larger sample.
-            batch: events a run; it bounds the memory and changes results within the tolerance only.
+            batch: events a run; it bounds the memory and changes results within the tolerance only. More events than
+                fit the caches are slower, see docs/benchmarks.md.
             out_of_range: "error", "clamp" or "pass"; None takes the policy recorded in the file.
 
         Returns:

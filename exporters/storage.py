@@ -9,7 +9,9 @@ whose events depend a little on what else is in the batch. What either costs is 
 from __future__ import annotations
 
 import copy
+import logging
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -17,10 +19,14 @@ import numpy as np
 import torch
 
 from exporters.dependencies import require_onnx
+from exporters.loops import MOST_UNROLLED
 from exporters.tolerance import Quantiles
+from hepflows.autoregressive import MaskedAutoregressive
 from hepflows.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import nn
 
@@ -43,13 +49,21 @@ def check_storage(storage: object) -> Storage:
 def rounded_to_half(module: nn.Module) -> nn.Module:
     """A copy whose large weight matrices are float16 numbers, in float32.
 
+    Networks that become loops keep weights and biases in one array: all of theirs are rounded.
+
     Raises:
         ConfigError: a weight is too large for float16.
     """
     module = copy.deepcopy(module)
+    looped = {
+        id(parameter)
+        for part in module.modules()
+        if isinstance(part, MaskedAutoregressive) and part.made.features > MOST_UNROLLED
+        for parameter in part.parameters()
+    }
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if parameter.ndim < 2 or parameter.numel() < SMALLEST:
+            if id(parameter) not in looped and (parameter.ndim < 2 or parameter.numel() < SMALLEST):
                 continue
             if not bool((parameter.abs() <= _LARGEST_HALF).all()):
                 raise ConfigError(
@@ -96,7 +110,7 @@ def quantised(model: Any) -> Any:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     names = _large_products(model)
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, _silenced():
         source, target = Path(directory, "source.onnx"), Path(directory, "target.onnx")
         source.write_bytes(model.SerializeToString())
         quantize_dynamic(
@@ -110,6 +124,21 @@ def quantised(model: Any) -> Any:
             remedy="store float32 or float16 weights",
         )
     return result
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Without the advice that the quantiser gives to the root logger."""
+    root = logging.getLogger()
+
+    def refuse(_: logging.LogRecord) -> bool:
+        return False
+
+    root.addFilter(refuse)
+    try:
+        yield
+    finally:
+        root.removeFilter(refuse)
 
 
 def _large_products(model: Any) -> list[str]:

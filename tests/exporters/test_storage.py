@@ -16,7 +16,7 @@ from exporters.contract import separate, violations
 from exporters.dependencies import run, session
 from exporters.lowering import lower
 from exporters.storage import SMALLEST, rounded_to_half
-from hepflows.autoregressive import InverseAutoregressive
+from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from hepflows.errors import ConfigError
 from hepflows.splines import SplineSettings
 
@@ -115,6 +115,29 @@ def _noise(events: int) -> np.ndarray:
     from hepflows.philox import normal_noise
 
     return normal_noise(3, 0, events, 10)
+
+
+def test_a_graph_with_loops_is_half_as_large_too_and_cannot_be_int8() -> None:
+    class Teacher(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(2)
+            self.block = MaskedAutoregressive(FEATURES, 1, (WIDTH,), SPLINE)
+
+        def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
+            x, _ = self.block.inverse(noise, cond)
+            return x
+
+    module = Teacher().eval()
+    example, signature = (torch.full((2, 1), 0.5), torch.randn(2, FEATURES)), separate(1, FEATURES, FEATURES)
+    plain = lower(module, signature, example)
+    half = lower(rounded_to_half(module), signature, example, storage="float16")
+    assert len(half) < 0.62 * len(plain)  # the loops themselves take room in so small a file
+    x, exact = (run(session(model), *(tensor.numpy() for tensor in example)) for model in (half, plain))
+    np.testing.assert_allclose(x, exact, atol=1e-3)
+    assert np.abs(x - exact).max() > 0
+    with pytest.raises(ConfigError, match="cannot be int8"):
+        lower(module, signature, example, storage="int8")
 
 
 def test_a_weight_too_large_for_float16_is_named() -> None:

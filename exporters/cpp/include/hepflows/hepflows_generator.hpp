@@ -33,7 +33,7 @@ struct Options {
   int threads = 1;                         // of one operator; hosts mostly run events side by side
   bool optimise = true;                    // all graph optimisations, or none
   bool check = true;                       // compare the file with its manifest first
-  std::size_t batch = 256;                 // events of one run; bounds the memory
+  std::size_t batch = 128;                 // events of one run; bounds the memory, and fits the caches
   std::optional<OutOfRange> out_of_range;  // by default what the file says
 };
 

@@ -183,7 +183,7 @@ def test_the_contract_looks_into_loops(wide: Case, node: Any, word: str) -> None
 
 
 def test_only_long_inverses_become_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lowering, "_MOST_UNROLLED", 4)
+    monkeypatch.setattr(lowering, "MOST_UNROLLED", 4)
     for features, loops in ((4, False), (5, True)):
         case = Case(Chain(MaskedAutoregressive, 1, features, 2, (9,), SPLINE))
         assert ("Loop" in operators(onnx.load_from_string(case.model))) is loops

@@ -219,12 +219,11 @@ class CaloGenerator:
                 for name in self.condition_names
             ],
             "noise": {
-                "distribution": "standard normal",
-                "size": self.noise_dim,
                 "order": f"{self.model.n_layers} of Flow I, then {self.model.n_voxels} of Flow II",
             },
             "output": {"name": "voxels", "unit": "MeV", "order": "layers front to back, first axis slowest"},
             "geometry": self.geometry.to_dict(),
+            "normalisation": "deposited energies, absolute",
             "threshold_mev": self.config.preprocessing.threshold_mev,
             "pdg": self._pdg(),
             "provenance": document["provenance"],

@@ -51,8 +51,9 @@ def export(
         Artefact directory of a generator, runs/eplus/student for example.
     """
     if verify is not None:
-        if artefact is not None or out is not None:
-            raise ConfigError("--verify checks a file and exports nothing", remedy="leave ARTEFACT and --out out")
+        others = (artefact, out, report, max_energy_gev, force or None)
+        if any(option is not None for option in others) or profile != "generic" or weights != "float32":
+            raise ConfigError("--verify checks a file and exports nothing", remedy="leave all but --json out")
         from exporters.verification import verify as check
 
         outcome = check(verify)
@@ -82,12 +83,15 @@ def export(
 
 
 def _exported(result: ExportResult) -> str:
+    from exporters.contract import is_portable
+
     worst = max(quantiles.maximum for quantiles in result.parity.runtime.values())
     return (
         f"{result.model}  {result.n_bytes / 1e6:.2f} MB, SHA-256 {result.sha256[:16]}...\n"
         f"{result.manifest}\n{result.golden}\n{result.card}\n"
         f"float64 reproduced to {worst:.2g} (allowed {result.parity.bound.maximum:.2g}) "
         f"over {result.parity.values} values, before the hit threshold"
+        + ("" if is_portable(result.operators) else "\nnot portable: it needs ONNX Runtime or its like")
     )
 
 

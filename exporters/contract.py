@@ -12,7 +12,6 @@ from hepflows.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-VERSION: Final = 1
 OPSET: Final = 17
 IR_VERSION: Final = 8
 OUTPUT: Final = "x"

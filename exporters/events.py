@@ -72,13 +72,19 @@ class ExportedGenerator:
         stacked = self._stacked(columns, n)
         if out_of_range == "warn" and self._outside(stacked):
             warnings.warn("conditions outside the valid range of the exported file were clamped to it", stacklevel=2)
+        # what the graph is really asked for: it clamps to the valid range
+        given = {
+            condition.name: np.clip(columns[condition.name], condition.low, condition.high)
+            for condition in self.runtime.conditions
+        }
+        self._physics.check(columns if out_of_range == "error" else given, self.runtime.metadata, out_of_range)
         x = self.runtime.sample(
             stacked,
             seed=seed,
             first_event=first_event,
             out_of_range="error" if out_of_range == "error" else "clamp",
         )
-        return self._physics.events(x, columns, self.runtime.metadata)
+        return self._physics.events(x, given, self.runtime.metadata)
 
     def draw_conditions(
         self,
@@ -96,7 +102,9 @@ class ExportedGenerator:
     def check_conditions(self, conditions: ArrayLike | Mapping[str, ArrayLike]) -> None:
         """Raise the `ConditionError` that `sample` would raise for these conditions."""
         if self.condition_names:
-            self.runtime.check_conditions(self._stacked(self._columns(conditions), None))
+            columns = self._columns(conditions)
+            self.runtime.check_conditions(self._stacked(columns, None))
+            self._physics.check(columns, self.runtime.metadata, "error")
 
     def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> NoReturn:
         """Refuse: an exported file is no artefact."""
@@ -174,10 +182,22 @@ def _jets(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], me
 
     jets = to_jets(x, x.shape[1] // 4, metadata["provenance"] or {})
     if "mass" in columns:
-        # what the graph was really asked for: it clamps to the valid range
-        bounds = {condition["name"]: condition["valid_range"] for condition in metadata["conditions"]}
-        jets = replace(jets, mass_condition=np.clip(columns["mass"], *bounds["mass"]).astype(np.float32))
+        jets = replace(jets, mass_condition=columns["mass"].astype(np.float32))
+        if metadata["mass_constraint"] == "exact":
+            _require_masses(jets)
     return jets
+
+
+def _check_jets(
+    columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any], out_of_range: OutOfRange
+) -> None:
+    from jetgen.condition_checks import check_range, condition_matrix
+    from jetgen.multiplicity import ConditionTables
+
+    if columns:
+        ranges = {entry["name"]: entry["valid_range"] for entry in metadata["conditions"]}
+        tables = ConditionTables.from_dict(metadata["condition_tables"])
+        check_range(condition_matrix(columns, list(columns)), ranges, tables, out_of_range)
 
 
 def _drawn_jets(
@@ -188,12 +208,31 @@ def _drawn_jets(
     return drawn_conditions(ConditionTables.from_dict(metadata["condition_tables"]), names, n, **options)
 
 
+def _require_masses(jets: Any) -> None:
+    import torch
+
+    from jetgen.mass_constraint import require_reached
+    from jetgen.mass_kernel import jet_masses
+
+    found = jet_masses(jets.eta_rel, jets.phi_rel, jets.pt_rel)
+    wanted, multiplicity = jets.mass_condition.astype(np.float64), jets.multiplicity
+    require_reached(*(torch.from_numpy(values) for values in (found, wanted, multiplicity)))
+
+
+def _accept(columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any], out_of_range: OutOfRange) -> None:
+    """Nothing besides the valid ranges, which the runtime client checks."""
+
+
 @dataclass(frozen=True)
 class _Physics:
-    """What turns an exported file's numbers into the events of a task, and draws conditions."""
+    """What checks conditions, turns an exported file's numbers into the events of a task, and draws conditions."""
 
+    check: Callable[[Mapping[str, NDArray[np.float64]], Mapping[str, Any], OutOfRange], None]
     events: Callable[[NDArray[np.float32], Mapping[str, NDArray[np.float64]], Mapping[str, Any]], Any]
     draw: Callable[..., dict[str, NDArray[np.floating[Any]]]]
 
 
-_PHYSICS = {"calofast": _Physics(_showers, _drawn_showers), "jetgen": _Physics(_jets, _drawn_jets)}
+_PHYSICS = {
+    "calofast": _Physics(_accept, _showers, _drawn_showers),
+    "jetgen": _Physics(_check_jets, _jets, _drawn_jets),
+}

@@ -12,7 +12,7 @@ from exporters.evaluation import Inputs, draw_inputs, evaluate_runtime, evaluate
 from exporters.golden import Golden, agreement, choose_rows
 from exporters.lowering import lower
 from exporters.parity import MINIMUM_VALUES, Parity, bound_on, check_final, compare, measured
-from exporters.storage import rounded_to_half, storage_report
+from exporters.storage import rounded_to_half, storage_report, too_far
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +43,8 @@ class Graphs:
         signature: of both graphs.
         storage: of the weights.
         storage_report: what another storage than float32 changes, JSON-able.
+        before_exact_onnx: for int8, the graph of `before` with float32 weights.
+        final_exact_onnx: for int8, the graph of `final` with float32 weights.
     """
 
     final: nn.Module
@@ -52,6 +54,8 @@ class Graphs:
     signature: Signature
     storage: Storage
     storage_report: Mapping[str, object]
+    before_exact_onnx: bytes | None = None
+    final_exact_onnx: bytes | None = None
 
     @property
     def steps(self) -> bool:
@@ -90,6 +94,9 @@ def make_graphs(generator: Exportable, profile: Profile, storage: Storage) -> Gr
     signature = profile.signature(generator.noise_dim, evaluate_torch(final, example, double=False).shape[1])
     tensors = (torch.from_numpy(example.cond), torch.from_numpy(example.noise))
     final_onnx, before_onnx = (lower(module, signature, tensors, storage=storage) for module in (final, before))
+    exact_onnx: list[bytes | None] = [None, None]
+    if storage == "int8":
+        exact_onnx = [lower(module, signature, tensors) for module in (before, final)]
     report: Mapping[str, object] = {"weights": storage}
     if storage != "float32":
         inputs = draw_inputs(profile.columns, generator.noise_dim, _STORAGE_EVENTS, seed=2)
@@ -104,6 +111,8 @@ def make_graphs(generator: Exportable, profile: Profile, storage: Storage) -> Gr
         signature=signature,
         storage=storage,
         storage_report=report,
+        before_exact_onnx=exact_onnx[0],
+        final_exact_onnx=exact_onnx[1],
     )
 
 
@@ -137,14 +146,24 @@ def _measured(
     threshold: NDArray[np.float64] | float,
     expected: NDArray[np.float64],
 ) -> Tested:
-    """The same for int8, whose differences are measured, not bounded."""
+    """The same for int8: the graph that is quantised must be as good as torch, what quantising changes is measured."""
+    if graphs.before_exact_onnx is None or graphs.final_exact_onnx is None:
+        raise TypeError("int8 graphs come with the graphs that were quantised")
+    plain = compare(
+        graphs.before, graphs.before_exact_onnx, graphs.final_exact_onnx, inputs, truth=truth, threshold=threshold
+    )
     parity = measured(graphs.before_onnx, graphs.final_onnx, inputs, truth=truth, threshold=threshold)
     rows = choose_rows(few.cond, np.ones(len(expected), dtype=np.bool_), _GOLDEN_EVENTS)
     chosen = few.part(rows)
     own = agreement(
         evaluate_runtime(graphs.final_onnx, chosen, optimise=True), expected[rows], steps=False
     ).differences.scaled(2.0)
-    return Tested(parity=parity, golden=_golden(chosen, expected[rows]), bound=own.or_larger(parity.bound), failures=())
+    return Tested(
+        parity=parity,
+        golden=_golden(chosen, expected[rows]),
+        bound=own.or_larger(parity.bound),
+        failures=(*plain.failures, *too_far(graphs.storage_report)),
+    )
 
 
 def _golden(inputs: Inputs, expected: NDArray[np.float64]) -> Golden:

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+CONTRACT_VERSION: Final = 1
 NAMESPACE: Final = "hepflows."
 SCHEMA: Final = "hepflows-manifest/1"
 #: Keys taken over from the generator's metadata, at its top level or in its provenance.
 GENERATOR_KEYS: Final = (
-    "kind", "geometry", "output", "condition_tables", "normalisation", "threshold_mev", "pdg", "detector",
+    "kind", "geometry", "output", "condition_tables", "mass_constraint", "out_of_reach",
+    "normalisation", "threshold_mev", "pdg", "detector",
     "simulation_version", "training_data_sha256", "git_commit", "training_seed", "provenance", "licence",
 )  # fmt: skip
 #: Keys the exporter fills in.
@@ -81,6 +83,15 @@ def from_properties(properties: Mapping[str, str], *, where: object) -> dict[str
                 found[key.removeprefix(NAMESPACE)] = json.loads(text)
             except json.JSONDecodeError as error:
                 raise ArtefactError("metadata are damaged", where=f"{where}: {key}", found=str(error)) from error
+    version = found.get("contract_version")
+    if version is not None and version != CONTRACT_VERSION:
+        raise ArtefactError(
+            "the model is of another version of the contract",
+            where=where,
+            expected=f"contract version {CONTRACT_VERSION}",
+            found=version,
+            remedy="use the version of hepflows that wrote it, or export the generator again",
+        )
     missing = sorted({*GENERATOR_KEYS, *EXPORT_KEYS} - set(found))
     if missing:
         raise ArtefactError(
@@ -148,7 +159,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtefactError("the manifest is missing", where=path, remedy=remedy) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError("the manifest cannot be read", where=path, found=str(error), remedy=remedy) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:

@@ -78,15 +78,19 @@ def _head(name: str, metadata: Mapping[str, Any]) -> str:
 
 
 def _usage(name: str, metadata: Mapping[str, Any]) -> str:
-    middle = ", ".join(
-        f"{(entry['valid_range'][0] + entry['valid_range'][1]) / 2:g}" for entry in metadata["conditions"]
-    )
+    middle = ", ".join(_middle(entry) for entry in metadata["conditions"])
+    unit = "MeV" if metadata["encoding"] else _known(_output(metadata).get("unit"))
     return (
         "## Use\n\n```python\nfrom exporters import OnnxGenerator\n\n"
         f'generator = OnnxGenerator("{name}")          # needs numpy and onnxruntime only\n'
-        f"x = generator.sample([[{middle}]], seed=1)   # {_known(_output(metadata).get('unit'))}\n```\n\n"
+        f"x = generator.sample([[{middle}]], seed=1)   # {unit}\n```\n\n"
         f"`hepflows export --verify {name}` checks the file against its manifest and golden file."
     )
+
+
+def _middle(condition: Mapping[str, Any]) -> str:
+    low, high = condition["valid_range"]
+    return f"{round((low + high) / 2) if condition['name'] == 'multiplicity' else (low + high) / 2:g}"
 
 
 def _tensors(metadata: Mapping[str, Any]) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporters.contract import IR_VERSION, OPSET, OUTPUT, VERSION, is_portable, operators
+from exporters.contract import IR_VERSION, OPSET, OUTPUT, is_portable, operators
 from exporters.dependencies import require_onnx, require_runtime
 from exporters.evaluation import draw_inputs
 from exporters.exportable import Exportable, output_meaning, read_conditions, read_policy
 from exporters.golden import Golden, write_golden
 from exporters.graphs import Graphs, compare_graphs, make_graphs
 from exporters.manifest import (
+    CONTRACT_VERSION,
     Names,
     generator_entries,
     package_versions,
@@ -26,7 +26,8 @@ from exporters.parity import MINIMUM_VALUES, ROWS, Parity
 from exporters.profiles import Profile, ProfileName, make_profile
 from exporters.storage import Storage, check_storage
 from hepflows.errors import ConfigError, HepflowsError, OutputError
-from hepflows.files import atomic_directory, atomic_file, check_output, sha256_of
+from hepflows.file_sets import atomic_files
+from hepflows.files import check_output, sha256_of
 
 if TYPE_CHECKING:
     import os
@@ -93,7 +94,7 @@ def to_onnx(
     Raises:
         ConfigError: the generator cannot be exported, or not in this profile.
         ParityError: the graph does not reproduce torch within the tolerance.
-        OutputError: a file exists or cannot be written; then none of the four is left behind.
+        OutputError: a file exists or cannot be written; then everything is as it was before.
         MissingDependencyError: onnx or onnxruntime are not installed.
     """
     require_onnx()
@@ -182,7 +183,7 @@ def _export_entries(
     inputs = [{"name": name, "width": width, "meaning": profile.meaning[name]} for name, width in signature.inputs]
     output = {"name": OUTPUT, "width": signature.width, "meaning": output_meaning({"output": profile.output})}
     return {
-        "contract_version": VERSION,
+        "contract_version": CONTRACT_VERSION,
         "profile": profile.name,
         "encoding": profile.encoding,
         "io": {"dtype": "float32", "batch_axis": 0, "inputs": inputs, "outputs": [output]},
@@ -228,17 +229,14 @@ def _write(
     force: bool,
 ) -> None:
     """Write the files so that either all are there or none."""
-    with contextlib.ExitStack() as stack:
-        # Renamed in reverse order: the manifest, which vouches for the others, last.
-        manifest_file, card_file, golden_file, model_file = (
-            stack.enter_context(atomic_file(path, force=force))
-            for path in (names.manifest, names.card, names.golden, names.model)
-        )
+    copies = [names.pictures / picture.name for picture in pictures]
+    # The manifest, which vouches for the others, comes last.
+    paths = [*copies, names.model, names.golden, names.card, names.manifest]
+    with atomic_files(paths, force=force) as temporaries:
+        *copied, model_file, golden_file, card_file, manifest_file = temporaries
+        for picture, copy in zip(pictures, copied, strict=True):
+            shutil.copyfile(picture, copy)
         model_file.write_bytes(model)
         write_golden(golden_file, golden)
         card_file.write_text(card, encoding="utf-8")
         write_manifest(manifest_file, names, model_file, golden_file, metadata)
-        if pictures:
-            folder = stack.enter_context(atomic_directory(names.pictures, force=force))
-            for picture in pictures:
-                shutil.copyfile(picture, folder / picture.name)

@@ -76,6 +76,14 @@ class Par04Encoding:
                 found=", ".join(condition.name for condition in conditions) or "none",
                 remedy="export with the profile generic",
             )
+        if energy.low <= 0:
+            raise ConfigError(
+                "a fraction of no energy does not exist",
+                where="profile par04",
+                expected="a valid range of energies above 0",
+                found=f"{energy.low:g} ... {energy.high:g} GeV",
+                remedy="train on energies above 0, or export with the profile generic",
+            )
         if not (math.isfinite(max_energy_gev) and max_energy_gev > 0):
             raise ConfigError("the largest energy must be positive", where="max_energy_gev", found=max_energy_gev)
         mesh, cell_size = _mesh(geometry)
@@ -141,6 +149,8 @@ def _mesh(geometry: object) -> tuple[tuple[int, int, int], tuple[float, float, f
     if not isinstance(layers, list) or not layers:
         raise _no_mesh("no layers")
     first = layers[0]
+    if not all(isinstance(layer, dict) and {"r_edges_mm", "n_alpha"} <= set(layer) for layer in layers):
+        raise _no_mesh("layers without radii and angles")
     for layer in layers:
         if layer.get("kind") != "cylindrical":
             raise _no_mesh(f"{layer.get('name')} is {layer.get('kind')}")
@@ -151,6 +161,8 @@ def _mesh(geometry: object) -> tuple[tuple[int, int, int], tuple[float, float, f
         raise _no_mesh(f"edges in r {edges.tolist()} are not regular from 0 on")
     depths = [layer.get("z_mm") for layer in layers]
     size_z = None
+    if any(depth is None for depth in depths) and any(depth is not None for depth in depths):
+        raise _no_mesh("the depth of some layers only is known")
     if None not in depths:
         faces = np.asarray(depths, dtype=float)
         planes = np.append(faces[:, 0], faces[-1, 1])

@@ -110,6 +110,8 @@ def compare(
     hardest = np.unique(np.concatenate([_farthest(x, truth) for x in outputs.values()]))
     bound, torch32, torch_flips = _float32_of_torch(before, inputs, truth, threshold, hardest)
     failures: list[str] = []
+    if not np.isfinite(bound.maximum):
+        failures.append("torch's own float32 has nothing finite to compare with")
     flips, runtime, small = {"torch": torch_flips}, {}, {}
     for name, x in outputs.items():
         optimise = name == "on"

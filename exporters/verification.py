@@ -90,6 +90,16 @@ def verify(path: str | os.PathLike[str], *, threads: int | None = None) -> Verif
             expected="tolerance.golden_bound with median, p999, maximum; tolerance.steps",
             remedy="restore the manifest, or export the generator again",
         ) from error
+    io = metadata.get("io") or {}
+    width = sum(output.get("width", 0) for output in io.get("outputs", ()))
+    if golden.expected.shape[1] != width:
+        raise ArtefactError(
+            "the golden file belongs to another model",
+            where=names.golden,
+            expected=f"{width} numbers an event",
+            found=golden.expected.shape[1],
+            remedy="restore it, or export the generator again",
+        )
     for name, optimise in (("on", True), ("off", False)):
         runtime = open_model(names.model, optimise=optimise, threads=threads)
         if from_properties(runtime.get_modelmeta().custom_metadata_map, where=names.model) != metadata:

@@ -76,10 +76,10 @@ def atomic_file(path: str | os.PathLike[str], *, force: bool = False) -> Iterato
     """
     target = check_output(path, force=force)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    with _os_errors_as_output_errors(target), _parents_of(target):
+    with os_errors_as_output_errors(target), parents_of(target):
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -93,13 +93,13 @@ def atomic_directory(path: str | os.PathLike[str], *, force: bool = False) -> It
     """
     target = check_output(path, force=force, directory=True).resolve()
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    with _os_errors_as_output_errors(Path(path)), _parents_of(target):
+    with os_errors_as_output_errors(Path(path)), parents_of(target):
         temporary.mkdir()
         try:
             yield temporary
             for file in temporary.rglob("*"):
                 if file.is_file():
-                    _sync(file)
+                    sync(file)
             _put_in_place(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -120,7 +120,7 @@ def _put_in_place(temporary: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _parents_of(target: Path) -> Iterator[None]:
+def parents_of(target: Path) -> Iterator[None]:
     """Create the directories above `target`; if the block fails, remove those that are new and empty."""
     missing = [parent for parent in target.absolute().parents if not parent.exists()]
     target.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,8 @@ def _parents_of(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _os_errors_as_output_errors(target: Path) -> Iterator[None]:
+def os_errors_as_output_errors(target: Path) -> Iterator[None]:
+    """Turn what the operating system refuses inside the block into an `OutputError` that names `target`."""
     try:
         yield
     except OSError as error:
@@ -170,7 +171,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping
         raise OSError(str(error)) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
     with path.open("rb") as handle:
         os.fsync(handle.fileno())
 

@@ -150,7 +150,9 @@ def _picked(
     edges = (shares * below.unsqueeze(-3)).sum(-2) * scale + below.sum(-2, keepdim=True) * (span * minima)
     # The outer knots carry raw slope 0, that is derivative 1: they are left out of the sums.
     slopes = planes[..., 2 * bins :, :]
-    ends = ((slopes * in_bin[..., 1:, :]).sum(-2), (slopes * in_bin[..., :-1, :]).sum(-2))
+    ends = (torch.zeros_like(x), torch.zeros_like(x))
+    if bins > 1:  # ONNX Runtime 1.15 gets sums over nothing wrong
+        ends = ((slopes * in_bin[..., 1:, :]).sum(-2), (slopes * in_bin[..., :-1, :]).sum(-2))
     derivatives = settings.min_derivative + _softplus(torch.stack(ends, dim=-2) + identity_slope(settings))
     return sizes.unbind(-2), (edges - settings.bound).unbind(-2), derivatives.unbind(-2)
 

@@ -169,8 +169,6 @@ class JetGenerator:
             ],
             "condition_tables": self.model.tables.to_dict(),
             "noise": {
-                "distribution": "standard normal",
-                "size": self.noise_dim,
                 "order": ("sum of pT, " if self.model.pt_sum is not None else "") + "three a slot",
             },
             "output": {
@@ -179,7 +177,6 @@ class JetGenerator:
                 "order": f"{slots} slots of these four numbers, in falling order of pT; mask is 1 for a constituent "
                 "and 0 for an empty slot",
             },
-            "n_slots": slots,
             "mass_constraint": self.config.constraint,
             "out_of_reach": "a mass that a jet cannot have: a single constituent stays as it is, a jet whose "
             "constituents differ in phi alone gets its largest mass",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,6 +99,35 @@ def test_a_clamped_mass_is_the_one_that_the_jet_has(exported: ExportedGenerator)
         sample = exported.sample(beyond, seed=1, out_of_range="warn")
     np.testing.assert_allclose(sample.mass_condition, [high, 0.06], rtol=1e-6)
     np.testing.assert_allclose(sample.mass_rel, sample.mass_condition, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mass", "multiplicity", "word"),
+    [
+        (0.06, 5.4, "whole number"),
+        (0.0001, 6.0, "mass"),
+        (0.06, 9.0, "multiplicity"),
+    ],
+)
+def test_conditions_that_the_artefact_refuses_are_refused(
+    exported: ExportedGenerator, generator: JetGenerator, mass: float, multiplicity: float, word: str
+) -> None:
+    conditions = {"mass": [mass], "multiplicity": [multiplicity]}
+    for source in (exported, generator):
+        with pytest.raises(ConditionError, match=word):
+            source.sample(conditions, seed=1)
+        with pytest.raises(ConditionError, match=word):
+            source.check_conditions(conditions)
+
+
+def test_what_the_generator_says_about_itself_is_in_the_file(result: ExportResult, generator: JetGenerator) -> None:
+    metadata = json.loads(result.manifest.read_text())["metadata"]
+    described = generator.export_metadata()
+    assert metadata["mass_constraint"] == "exact"
+    for key, value in described.items():
+        if key not in {"noise", "metrics"}:
+            assert metadata[key] == json.loads(json.dumps(value)), key
+    assert metadata["noise"]["order"] == described["noise"]["order"]
 
 
 def test_a_generator_without_conditions_has_no_such_input(jets: Jets, tmp_path: Path) -> None:

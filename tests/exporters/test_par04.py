@@ -171,6 +171,9 @@ def test_the_public_mesh_of_45_layers_is_accepted() -> None:
         (cylinder(r_edges_mm=(0.0, 5.0, 9.3)).to_dict(), "other cells"),
         (cylinder(z_mm=(3.4, 5.0)).to_dict(), "deep"),
         (None, "no layers"),
+        ({"layers": [{"name": "a", "kind": "cylindrical"}]}, "without radii"),
+        ({"layers": ["a"]}, "without radii"),
+        (cylinder(z_mm=None).to_dict(), "depth of some layers"),
     ],
 )
 def test_other_geometries_are_refused(geometry: object, word: str) -> None:
@@ -185,6 +188,15 @@ def test_radii_are_regular_from_the_axis_on(edges: tuple[float, ...]) -> None:
     layers = tuple(Layer(name=f"l{i}", kind="cylindrical", r_edges_mm=edges, n_alpha=2) for i in range(2))
     with pytest.raises(ConfigError, match="not regular from 0"):
         Par04Encoding.of([ENERGY], Geometry(name="rings", layers=layers).to_dict())
+
+
+def test_there_is_no_fraction_of_no_energy() -> None:
+    with pytest.raises(ConfigError, match="no energy"):
+        Par04Encoding.of([Condition(name="incident_energy_gev", unit="GeV", low=0.0, high=9.0)], cylinder().to_dict())
+
+
+def test_the_card_tells_the_clients_unit(result: ExportResult) -> None:
+    assert "seed=1)   # MeV\n" in result.card.read_text()
 
 
 @pytest.mark.parametrize(

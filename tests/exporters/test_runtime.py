@@ -223,6 +223,25 @@ def test_verify_passes_on_what_was_exported(exported: ExportResult) -> None:
     assert json.loads(json.dumps(outcome.to_dict()))["passed"] is True
 
 
+def test_a_file_of_another_contract_is_refused(exported: ExportResult) -> None:
+    from exporters.manifest import from_properties, to_properties
+
+    entries = json.loads(exported.manifest.read_text())["metadata"]
+    with pytest.raises(ArtefactError, match="another version of the contract"):
+        from_properties(to_properties(entries | {"contract_version": 99}), where="x")
+
+
+def test_a_golden_file_of_another_model_is_named(copied: Path) -> None:
+    golden = copied.with_suffix(".golden.bin")
+    content = read_golden(golden)
+    write_golden(golden, Golden(cond=content.cond, noise=content.noise, expected=content.expected[:, :1]))
+    manifest = json.loads(copied.with_suffix(".manifest.json").read_text())
+    manifest["golden"]["sha256"] = sha256_of(golden)
+    copied.with_suffix(".manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtefactError, match="another model"):
+        verify(copied)
+
+
 def _append_byte(model: Path) -> None:
     model.write_bytes(model.read_bytes() + b"\0")
 

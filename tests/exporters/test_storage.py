@@ -185,14 +185,64 @@ def test_the_check_of_an_int8_file_can_fail(small: ExportResult, tmp_path: Path)
     assert not verify(names.model).passed
 
 
+def test_a_wrong_int8_graph_is_refused(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from exporters import lowering
+    from exporters.onnx import ParityError
+    from exporters.storage import quantised
+
+    def wrong(model: Any) -> Any:
+        model = quantised(model)
+        scales = [tensor for tensor in model.graph.initializer if tensor.name.endswith("_scale")]
+        assert scales
+        for tensor in scales:
+            tensor.CopyFrom(numpy_helper.from_array(4 * numpy_helper.to_array(tensor), tensor.name))
+        return model
+
+    monkeypatch.setattr(lowering, "quantised", wrong)
+    with pytest.raises(ParityError, match="int8"):
+        to_onnx(toy, tmp_path / "toy.onnx", weights="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_products_that_are_more_than_that_stay_as_they_are() -> None:
+    class Scaled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.first = torch.nn.Parameter(0.1 * torch.randn(40, 40))
+            self.second = torch.nn.Parameter(0.1 * torch.randn(40, 40))
+
+        def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
+            return torch.addmm(noise * cond, noise, self.first, alpha=3.0) + noise @ self.second
+
+    module, example = Scaled(), (torch.ones(4, 1), torch.randn(4, 40))
+    model = lower(module, separate(1, 40, 40), example, storage="int8")
+    x = run(session(model), *(tensor.numpy() for tensor in example))
+    np.testing.assert_allclose(x, module(*example).detach().numpy(), atol=0.1)
+
+
+def test_cells_that_never_vary_have_no_shift() -> None:
+    from exporters.storage import storage_report
+    from exporters.tolerance import Quantiles
+
+    exact = np.random.default_rng(1).normal(5.0, 1.0, (100, 3))
+    exact[:, 1] = 0.0
+    stored = exact + 0.01
+    nothing = Quantiles(median=0.0, p999=0.0, maximum=0.0)
+    report = storage_report("int8", stored, exact, float32=nothing)
+    assert 0.005 < report["largest_shift_of_an_output_in_its_spread"] < 0.02
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
 def test_nothing_to_quantise_is_an_error(tmp_path: Path) -> None:
     class Thin(torch.nn.Module):
         def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
             return noise * cond
 
     example = (torch.ones(2, 1), torch.ones(2, 3))
-    with pytest.raises(ConfigError, match="large enough for int8"):
-        lower(Thin(), separate(1, 3, 3), example, storage="int8")
+    for storage in ("int8", "float16"):
+        with pytest.raises(ConfigError, match=f"large enough for {storage}"):
+            lower(Thin(), separate(1, 3, 3), example, storage=storage)
 
 
 def test_an_unknown_storage_is_named(toy: Any, tmp_path: Path) -> None:

@@ -153,6 +153,43 @@ def test_a_full_disk_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("call", range(8))
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_disk_that_fails_late_leaves_everything_as_it_was(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, existing: bool
+) -> None:
+    """The n-th wait for the disk or renaming fails; four files each, the card among them."""
+    from hepflows import file_sets
+
+    names = ("toy.onnx", "toy.manifest.json", "toy.golden.bin", "MODEL_CARD.md")
+    if existing:
+        for name in names:
+            (tmp_path / name).write_text("mine")
+    calls = iter(range(100))
+    honest_sync, honest_replace = file_sets.sync, type(tmp_path).replace
+
+    def fail_if_due() -> None:
+        if next(calls) == call:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def sync(path: Path) -> None:
+        fail_if_due()
+        honest_sync(path)
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.name.endswith(".tmp"):
+            fail_if_due()
+        return honest_replace(path, target)
+
+    monkeypatch.setattr(file_sets, "sync", sync)
+    monkeypatch.setattr(type(tmp_path), "replace", replace)
+    with pytest.raises(OutputError, match="No space left"):
+        to_onnx(toy, tmp_path / "toy.onnx", force=True, parity_events=512)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == dict.fromkeys(
+        names if existing else (), "mine"
+    )
+
+
 def test_a_graph_outside_the_tolerance_is_not_written(
     toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

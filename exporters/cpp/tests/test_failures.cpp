@@ -1,7 +1,7 @@
 // test_failures NAME.onnx LIBRARY: whatever function of ONNX Runtime fails, the client throws its own exception.
 //
-// This program defines OrtGetApiBase itself, and hands out the library's functions with one of them replaced. So it also
-// sees which settings the client asks for.
+// This program defines OrtGetApiBase itself, and hands out the library's functions with one of them replaced. So it
+// also sees which settings the client asks for.
 #include <dlfcn.h>
 
 #include <functional>

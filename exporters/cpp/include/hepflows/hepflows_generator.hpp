@@ -137,7 +137,8 @@ class Generator {
     return *geometry_;
   }
 
-  // Hits of one shower, whose row of what `sample` or `generate` gave starts at `row`; by default above the threshold of the generator.
+  // Hits of one shower, whose row of `sample` or `generate` starts at `row`; by default above the threshold of the
+  // generator.
   std::vector<Hit> hits(const float* row, std::optional<double> threshold_mev = {}) const {
     std::vector<Hit> result;
     append_hits(row, geometry(), threshold_mev.value_or(metadata_.threshold_mev), result);

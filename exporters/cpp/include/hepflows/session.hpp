@@ -49,7 +49,7 @@ class Session {
       options.SetIntraOpNumThreads(threads);
       options.SetInterOpNumThreads(1);
       options.SetGraphOptimizationLevel(optimise ? ORT_ENABLE_ALL : ORT_DISABLE_ALL);
-      // 1.18 plans memory wrongly for some graphs and gives wrong events from the second run on; not planning is as fast.
+      // 1.18 plans memory wrongly for some graphs: wrong events from the second run on. Not planning is as fast.
       options.DisableMemPattern();
       // Idle threads that spin would take processors from the host.
       options.AddConfigEntry("session.intra_op.allow_spinning", "0");

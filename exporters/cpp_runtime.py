@@ -2,11 +2,13 @@
 
 `python -m exporters.cpp_runtime --download DIR` makes a directory with ``lib/`` (links to the wheel's library) and
 ``include/`` (the C++ headers, from a package of the npm registry) and prints its path, for CMake's
-``-DONNXRUNTIME_DIR``. Whoever has ONNX Runtime's own release or a system package needs none of this.
+``-DONNXRUNTIME_DIR``. Whoever has ONNX Runtime's own release or a system package needs none of this;
+a directory that is complete, by whomever, is left as it is.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +27,9 @@ from hepflows.errors import HepflowsError, MissingDependencyError
 HEADERS_PACKAGE: Final = "com.github.asus4.onnxruntime@0.4.9"
 _HEADER: Final = "onnxruntime_cxx_api.h"
 _API_HEADER: Final = "onnxruntime_c_api.h"
+_HEADERS: Final = (_API_HEADER, _HEADER)
+_LIBRARIES: Final = ("libonnxruntime.so", "libonnxruntime.so.1")  # what the linker and what the loader look for
+_VERSIONED: Final = r"libonnxruntime\.so\.\d+\.\d+\.\d+"
 _DISTRIBUTIONS: Final = ("onnxruntime", "onnxruntime-gpu")
 _BY_HAND: Final = (
     "install libonnxruntime-dev or unpack a release archive of ONNX Runtime, and set ONNXRUNTIME_DIR to it"
@@ -33,30 +38,47 @@ _BY_HAND: Final = (
 
 def prepared(directory: Path) -> Path | None:
     """The directory, made absolute, if it has library and headers already; else None."""
-    complete = (directory / "include" / _HEADER).is_file() and (directory / "lib" / "libonnxruntime.so").exists()
-    return directory.resolve() if complete else None
+    headers = all((directory / "include" / name).is_file() for name in _HEADERS)
+    return directory.resolve() if headers and (directory / "lib" / _LIBRARIES[0]).exists() else None
 
 
 def prepare(directory: Path) -> Path:
-    """Put library and headers there, unless they are there already.
+    """Put library and headers there, unless they are there already. A library that is none of our links stays.
 
     Returns:
         The directory, made absolute.
 
     Raises:
-        MissingDependencyError: no library in the Python environment, no npm, no network, or headers that are newer than
-            the library.
+        MissingDependencyError: no library in the Python environment, no npm, no network, half of the headers or of a
+            library of somebody else's, or headers that are newer than the library.
     """
-    library = wheel_library()
-    include, lib = directory / "include", directory / "lib"
-    if not (include / _HEADER).is_file():
+    if complete := prepared(directory):
+        return complete
+    include, links = directory / "include", [directory / "lib" / name for name in _LIBRARIES]
+    theirs = [link for link in links if os.path.lexists(link) and not _is_our_link(link)]
+    if theirs and not links[0].exists():
+        raise MissingDependencyError(
+            "a library of ONNX Runtime that is not from here is incomplete",
+            where=directory / "lib",
+            expected=links[0].name,
+            found=", ".join(link.name for link in theirs),
+            remedy="complete it, or name another directory",
+        )
+    library = links[0].resolve() if theirs else wheel_library()
+    if not any((include / name).is_file() for name in _HEADERS):
         download_headers(include)
     check_versions(include, library)
-    lib.mkdir(parents=True, exist_ok=True)
-    for name in ("libonnxruntime.so", "libonnxruntime.so.1"):  # what the linker and what the loader look for
-        (lib / name).unlink(missing_ok=True)
-        (lib / name).symlink_to(library)
+    if not theirs:
+        for link in links:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(library)
     return directory.resolve()
+
+
+def _is_our_link(path: Path) -> bool:
+    """Whether it is a link to a wheel's library, as `prepare` makes it; the wheel may be gone."""
+    return path.is_symlink() and re.fullmatch(r".*/onnxruntime/capi/" + _VERSIONED, str(path.readlink())) is not None
 
 
 def wheel_library() -> Path:
@@ -73,7 +95,7 @@ def wheel_library() -> Path:
             continue
         found.append(f"{distribution} {metadata.version(distribution)}")
         for file in files:
-            if re.fullmatch(r"libonnxruntime\.so\.\d+\.\d+\.\d+", file.name):
+            if re.fullmatch(_VERSIONED, file.name):
                 return Path(str(file.locate())).resolve()
     raise MissingDependencyError(
         "no ONNX Runtime library for C++ programs",
@@ -111,8 +133,8 @@ def download_headers(include: Path) -> None:
             )
         headers = _headers(archives[0])
     include.mkdir(parents=True, exist_ok=True)
-    # the header whose presence counts comes last
-    for name in sorted(headers, key=lambda name: name == _HEADER):
+    # those whose presence counts come last, so that an interruption is begun anew
+    for name in sorted(headers, key=lambda name: name in _HEADERS):
         (include / name).write_bytes(headers[name])
 
 
@@ -124,18 +146,31 @@ def _headers(archive: Path) -> dict[str, bytes]:
             path = Path(member.name)
             if path.suffix == ".h" and path.name not in headers and (file := content.extractfile(member)):
                 headers[path.name] = file.read()
-    if _HEADER not in headers:
+    if any(name not in headers for name in _HEADERS):
         raise MissingDependencyError(
-            "the package has no C++ headers", where=HEADERS_PACKAGE, expected=_HEADER, remedy=_BY_HAND
+            "the package has no C++ headers", where=HEADERS_PACKAGE, expected=" and ".join(_HEADERS), remedy=_BY_HAND
         )
     return headers
 
 
 def check_versions(include: Path, library: Path) -> None:
-    """Raise `MissingDependencyError` if the headers ask for a newer library than this one."""
+    """Raise `MissingDependencyError` if the headers are incomplete, or ask for a newer library than this one.
+
+    A library whose name does not tell its version passes.
+    """
+    missing = [name for name in _HEADERS if not (include / name).is_file()]
+    if missing:
+        raise MissingDependencyError(
+            "headers of ONNX Runtime are missing",
+            where=include,
+            expected=" and ".join(_HEADERS),
+            found=f"no {' and no '.join(missing)}",
+            remedy=f"complete them, or name another directory; or {_BY_HAND}",
+        )
     match = re.search(r"#define ORT_API_VERSION (\d+)", (include / _API_HEADER).read_text(encoding="utf-8"))
-    wanted, has = int(match[1]) if match else 0, int(library.name.split(".")[3])
-    if wanted > has:
+    version = re.fullmatch(r"libonnxruntime\.so\.1\.(\d+)\..*", library.name)
+    wanted = int(match[1]) if match else 0
+    if version and wanted > int(version[1]):
         raise MissingDependencyError(
             "ONNX Runtime is older than its headers",
             where=library,
@@ -159,14 +194,15 @@ def main(
         Where to put them, or where they are.
     """
     try:
-        if not download and prepared(directory) is None:
+        place = prepared(directory)
+        if place is None and not download:
             raise MissingDependencyError(
                 "ONNX Runtime for C++ programs is missing",
                 where=directory,
-                expected=f"lib/libonnxruntime.so and include/{_HEADER}",
+                expected=" and ".join((f"lib/{_LIBRARIES[0]}", *(f"include/{name}" for name in _HEADERS))),
                 remedy=f"pass --download; or {_BY_HAND}",
             )
-        sys.stdout.write(f"{prepare(directory)}\n")
+        sys.stdout.write(f"{place or prepare(directory)}\n")
     except HepflowsError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

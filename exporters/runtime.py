@@ -90,6 +90,8 @@ class OnnxGenerator:
     ) -> NDArray[np.float32]:
         """Sample one event a condition; the same (seed, event index) gives the same event in any batch.
 
+        Not so from files with int8 weights, whose events depend a little on the others of the batch.
+
         Args:
             conditions: shape (N, C) in the units of `self.conditions`, or (N,) if there is only one.
             seed: 64-bit seed of the counter-based noise.

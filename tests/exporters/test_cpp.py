@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 import exporters
+import hepflows
 from calofast.config import CaloFlowConfig
 from calofast.geometry import Geometry
 from calofast.layer import Layer
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(exporters.__file__).parent / "cpp"
 REQUIRED = os.environ.get("HEPFLOWS_TEST_CPP") == "1"
+pytestmark = pytest.mark.timeout(900)  # the first one compiles the client, trains and exports
 
 
 def run(*command: object, check: bool = False, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -54,7 +56,7 @@ def run(*command: object, check: bool = False, cwd: Path | None = None) -> subpr
 def give_up(reason: str) -> None:
     if REQUIRED:
         pytest.fail(reason)
-    pytest.skip(" ".join(reason.split())[:240] + " ...; `make test-cpp` says what to do")
+    pytest.skip("run `make test-cpp`, which fetches what it can: " + " ".join(reason.split())[:240])
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def test_its_own_tests(client: Client, showers: ExportResult) -> None:
         run("cmake", "--build", client.programs, "--parallel", "2", check=True)
         done = run("ctest", "--test-dir", client.programs, "--output-on-failure", check=True)
         run("cmake", "-S", SOURCE, "-B", client.programs, "-DHEPFLOWS_TEST_MODEL=", check=True)
-    for name in ("noise", "parts", "golden", "old_runtime"):
+    for name in ("noise", "parts", "units", "golden", "threads", "failures", "old_runtime"):
         assert re.search(rf"{name} \.+ +Passed", done.stdout), done.stdout
 
 
@@ -236,14 +238,41 @@ def test_jets_are_those_of_python(client: Client, jets: ExportResult) -> None:
     assert "this host needs a generator of showers" in message
 
 
-def test_files_for_par04_are_verified_but_not_sampled(client: Client, student: Any, tmp_path: Path) -> None:
-    result = to_onnx(student, tmp_path / "par04.onnx", profile="par04")
-    done = client("hepflows_verify", result.model)
+@pytest.fixture(scope="module")
+def par04(student: Any, folder: Path) -> ExportResult:
+    return to_onnx(student, folder / "par04" / "par04.onnx", profile="par04")
+
+
+@pytest.mark.parametrize("options", [(), ("--batch", 3)], ids=str)
+def test_showers_of_par04_files_are_those_of_python(
+    client: Client, par04: ExportResult, showers: ExportResult, options: tuple[object, ...]
+) -> None:
+    """In MeV and in the order of the geometry, although the graph gives fractions in another order."""
+    energies = np.geomspace(2.0, 90.0, 20)[:, None]
+    ours = sampled(client, par04.model, energies, "--seed", 5, "--first", 7, *options)
+    theirs = OnnxGenerator(par04.model).sample(energies, seed=5, first_event=7)
+    assert (theirs > 0).any()
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1000 * energies.max() * tolerance(par04))
+    generic = OnnxGenerator(showers.model).sample(energies, seed=5, first_event=7)
+    np.testing.assert_allclose(ours, generic, rtol=1e-3, atol=2e-2)
+
+
+@pytest.mark.parametrize("policy", ["clamp", "pass"])
+def test_par04_files_outside_the_range(client: Client, par04: ExportResult, policy: Any) -> None:
+    cond = np.array([[10.0], [500.0], [0.1]])
+    ours = sampled(client, par04.model, cond, "--policy", policy)
+    theirs = OnnxGenerator(par04.model).sample(cond, seed=1, out_of_range=policy)
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e5 * tolerance(par04))
+
+
+def test_programs_take_par04_files(client: Client, par04: ExportResult, showers: ExportResult, tmp_path: Path) -> None:
+    done = client("hepflows_verify", par04.model)
     assert done.returncode == 0, done.stdout + done.stderr
-    conditions = tmp_path / "cond"
-    np.array([10.0], dtype=np.float32).tofile(conditions)
-    done = client("sample_to_file", result.model, "--conditions", conditions, "--out", tmp_path / "x")
-    assert "sampling needs the profile generic" in complaint(done)
+    assert client("hepflows_bench", par04.model, "--batches", "2", "--repeats", 1).returncode == 0
+    ours = hits_of(client, par04.model, tmp_path / "par04.csv", "--seed", 4)
+    expected = hits_of(client, showers.model, tmp_path / "generic.csv", "--seed", 4)
+    np.testing.assert_allclose(ours[:, :6], expected[:, :6])
+    np.testing.assert_allclose(ours[:, 6], expected[:, 6], rtol=1e-3, atol=2e-2)
 
 
 @pytest.mark.parametrize("weights", ["float16", "int8"])
@@ -485,10 +514,76 @@ def test_the_program_of_the_page(client: Client, showers: ExportResult, tmp_path
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=tolerance(showers))  # printed with six digits
 
 
+def test_why_tests_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.REQUIRED", False)
+    with pytest.raises(pytest.skip.Exception, match=r"^run `make test-cpp`.*no cmake"):
+        give_up("there is no cmake")
+
+
+def test_version_of_the_cmake_package() -> None:
+    text = (SOURCE / "cmake" / "hepflowsConfigVersion.cmake").read_text(encoding="utf-8")
+    assert re.findall(r'^set\(PACKAGE_VERSION "(.*)"\)$', text, re.MULTILINE) == [
+        ".".join(hepflows.__version__.split(".")[:3])
+    ]
+
+
+@pytest.fixture(scope="session")
+def cmake() -> None:
+    for tool in ("cmake", "c++"):
+        if shutil.which(tool) is None:
+            give_up(f"there is no {tool}")
+
+
+def find_package(folder: Path, words: str, *options: object) -> subprocess.CompletedProcess[str]:
+    """A project that looks for the package without C++ being asked for, as fast as it goes."""
+    (folder / "CMakeLists.txt").write_text(
+        f"cmake_minimum_required(VERSION 3.18)\nproject(p LANGUAGES NONE)\nfind_package(hepflows {words})\n"
+        'message(STATUS "found: ${hepflows_FOUND}, ${hepflows_VERSION}")\n',
+        encoding="utf-8",
+    )
+    return run("cmake", "-S", folder, "-B", folder / "b", f"-Dhepflows_DIR={SOURCE / 'cmake'}", *options)
+
+
+@pytest.mark.usefixtures("cmake")
+@pytest.mark.parametrize("words", ["CONFIG", "CONFIG QUIET"])
+def test_the_cmake_package_is_optional(tmp_path: Path, words: str) -> None:
+    done = find_package(tmp_path, words, f"-DONNXRUNTIME_DIR={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"found: (0|FALSE)", done.stdout), done.stdout
+    assert ("ONNX Runtime was not found" in done.stderr) == ("QUIET" not in words)
+    done = find_package(tmp_path, words + " REQUIRED", f"-DONNXRUNTIME_DIR={tmp_path}")
+    assert done.returncode != 0
+    assert "ONNX Runtime was not found" in done.stderr
+
+
+@pytest.mark.usefixtures("cmake")
+@pytest.mark.parametrize(
+    ("version", "compatible"),
+    [
+        ("0.1", True),
+        ("0.1.0", True),
+        ("0.1.0 EXACT", True),
+        ("0", True),
+        ("0.2", False),
+        ("0.0", False),
+        ("1", False),
+        ("0.1.7", False),
+        ("0.1...0.3", True),
+        ("0.0.1...<0.1", False),
+    ],
+)
+def test_asking_for_a_version(tmp_path: Path, version: str, compatible: bool) -> None:
+    """Found, and compared before ONNX Runtime is looked for: that is missing here."""
+    done = find_package(tmp_path, version + " CONFIG", f"-DONNXRUNTIME_DIR={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert ("ONNX Runtime was not found" in done.stderr) == compatible, done.stderr
+
+
 def test_installed_headers(client: Client, tmp_path: Path) -> None:
     run("cmake", "--install", client.programs, "--prefix", tmp_path, check=True)
     assert (tmp_path / "include" / "hepflows" / "hepflows_generator.hpp").is_file()
     (config,) = tmp_path.glob("lib*/**/hepflowsConfig.cmake")
+    assert config.with_name("hepflowsConfigVersion.cmake").is_file()
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.18)\nproject(p LANGUAGES CXX)\nfind_package(hepflows CONFIG REQUIRED)\n"
         "get_target_property(headers hepflows::generator INTERFACE_INCLUDE_DIRECTORIES)\n"

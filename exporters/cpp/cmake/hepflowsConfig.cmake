@@ -37,8 +37,9 @@ if(NOT TARGET onnxruntime::onnxruntime)
   endif()
 endif()
 if(_hepflows_missing)
+  # find_package decides whether that is an error, a warning or, if QUIET, nothing
   set(hepflows_FOUND FALSE)
-  message(FATAL_ERROR
+  string(CONCAT hepflows_NOT_FOUND_MESSAGE
     "ONNX Runtime was not found. Missing:${_hepflows_missing}\n"
     "Looked in: ONNXRUNTIME_DIR='${ONNXRUNTIME_DIR}', ONNXRUNTIME_INCLUDE_DIR='${ONNXRUNTIME_INCLUDE_DIR}', "
     "ONNXRUNTIME_LIBRARY='${ONNXRUNTIME_LIBRARY}', installed packages, the system's directories.\n"
@@ -47,6 +48,7 @@ if(_hepflows_missing)
     "  -DONNXRUNTIME_DIR=DIR              a directory with include/ and lib/, as the release archives have it\n"
     "  -DONNXRUNTIME_INCLUDE_DIR=DIR -DONNXRUNTIME_LIBRARY=FILE\n"
     "`python -m exporters.cpp_runtime --download DIR` makes such a DIR from the Python package's library.")
+  return()
 endif()
 
 add_library(hepflows::generator INTERFACE IMPORTED GLOBAL)

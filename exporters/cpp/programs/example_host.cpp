@@ -63,7 +63,7 @@ class Sampler {
       std::copy(batch[i].condition.begin(), batch[i].condition.end(), cond_.begin() + static_cast<long>(i * columns));
       hepflows::normal_noise(seed_, batch[i].id, 1, width, noise_.data() + i * width);
     }
-    generator_.run(cond_.data(), noise_.data(), batch.size(), x_.data());
+    generator_.generate(cond_.data(), noise_.data(), batch.size(), x_.data());
     for (std::size_t i = 0; i < batch.size(); ++i) {
       std::vector<double>& energies = cells[batch[i].event - first_event];
       for (std::size_t cell = 0; cell < energies.size(); ++cell)

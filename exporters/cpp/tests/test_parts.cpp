@@ -12,6 +12,7 @@
 #include "hepflows/golden.hpp"
 #include "hepflows/json.hpp"
 #include "hepflows/metadata.hpp"
+#include "hepflows/par04.hpp"
 #include "hepflows/sha256.hpp"
 
 namespace {
@@ -137,6 +138,38 @@ void golden() {
   check_throws<FileError>([&] { hepflows::Golden::parse(negative, "g"); }, "truncated or altered");
 }
 
+// Columns and cells of the profile par04, with an angle in degrees.
+void par04() {
+  const std::string document = R"({"encoding": {"max_energy_gev": 1024, "theta_max": 90, "theta_range": [0, 60],
+    "energy_range_gev": [1, 100], "mesh": [2, 1, 3], "cell_size": [1, 1, null]}})";
+  hepflows::Metadata metadata;
+  metadata.conditions = {{"incident_energy_gev", "GeV", 1.0F, 100.0F}, {"theta_deg", "deg", 0.0F, 60.0F}};
+  metadata.condition_columns = 4;
+  metadata.output_width = 6;
+  const auto read = [&metadata](std::string text, const std::string& from = {}, const std::string& to = {}) {
+    if (!from.empty()) text.replace(text.find(from), from.size(), to);
+    metadata.all = Json::parse(text, "x");
+    return hepflows::Par04Encoding::from(metadata, "x");
+  };
+  const hepflows::Par04Encoding encoding = read(document);
+  const std::vector<float> cond = {64.0F, 45.0F, 512.0F, 0.0F};
+  std::vector<float> columns(8), voxels(12);
+  encoding.columns(cond.data(), 2, columns.data());
+  CHECK(columns == (std::vector<float>{0.0625F, 0.5F, 0.0F, 1.0F, 0.5F, 0.0F, 0.0F, 1.0F}));
+  // r0z0 r0z1 r0z2 r1z0 r1z1 r1z2; energies outside the range count as its ends
+  const std::vector<float> fractions = {0, 1, 2, 3, 4, 5, 1, 0, 0, 0, 0, 2};
+  encoding.voxels_mev(fractions.data(), cond.data(), 2, voxels.data());
+  CHECK(voxels == (std::vector<float>{0, 192000, 64000, 256000, 128000, 320000, 100000, 0, 0, 0, 0, 200000}));
+
+  check_throws<FileError>([&] { read(document, "[2, 1, 3]", "[2, 1, 4]"); }, "as many cells as outputs");
+  check_throws<FileError>([&] { read(document, "[2, 1, 3]", "[2, 0, 3]"); }, "as many cells as outputs");
+  check_throws<FileError>([&] { read(document, "[2, 1, 3]", "[2, 3]"); }, "n_r, n_phi, n_z");
+  check_throws<FileError>([&] { read(document, "[1, 100]", "[100, 1]"); }, "low <= high");
+  check_throws<FileError>([&] { read(document, "1024", "0"); }, "a positive number");
+  check_throws<FileError>([&] { read(document, "90", "0"); }, "an angle if theta_max");
+  check_throws<FileError>([&] { read(R"({"encoding": null})"); }, "hepflows.encoding");
+}
+
 void jets() {
   const float row[] = {0.1F, 0.2F, 0.7F, 1.0F, 0.0F, 0.0F, 0.0F, 0.0F, -0.1F, -0.2F, 0.3F, 1.0F};
   const auto found = hepflows::constituents(row, 12);
@@ -152,6 +185,7 @@ int main() {
   policies();
   engines();
   golden();
+  par04();
   jets();
   return 0;
 }

@@ -4,7 +4,9 @@
 //   std::vector<float> x = generator.sample({10.0F, 50.0F}, 7);      // two showers of 10 and 50 GeV, seed 7
 //   for (const hepflows::Hit& hit : generator.hits(x.data())) ...    // of the first one
 //
-// The same (seed, event index) gives the same event in any batch, and in Python, within the tolerance of the file.
+// The same (seed, event index) gives the same event in any batch, and in Python, within the tolerance of the file. Not
+// so from a file with int8 weights (`storage` of the metadata): its activations are quantised by the range that they
+// have in the batch, so that an event depends a little on those sampled with it, and so on Options::batch, too.
 // All errors are hepflows::Error. docs/embedding.md explains the files.
 #pragma once
 
@@ -24,6 +26,7 @@
 #include "hepflows/geometry.hpp"
 #include "hepflows/golden.hpp"
 #include "hepflows/metadata.hpp"
+#include "hepflows/par04.hpp"
 #include "hepflows/philox.hpp"
 #include "hepflows/session.hpp"
 
@@ -37,8 +40,8 @@ struct Options {
   std::optional<OutOfRange> out_of_range;  // by default what the file says
 };
 
-// One generator. `run` and all const members may be called from several threads; `sample` and `sample_with` keep
-// buffers, so give each thread a generator of its own or a lock.
+// One generator. `run`, `generate` and all const members may be called from several threads; `sample` and `sample_with`
+// keep buffers, so give each thread a generator of its own or a lock.
 class Generator {
  public:
   // Opens <name>.onnx and compares it with <name>.manifest.json beside it.
@@ -64,6 +67,7 @@ class Generator {
 
   // One event a row of `conditions` (n, C) in the units of conditions(); rows of output, one after the other.
   // Event i takes the noise of event first_event + i of the seed. A generator without conditions: see run().
+  // From a file of the profile par04 these are, as from others, energies in MeV in the order of the geometry.
   std::vector<float> sample(const std::vector<float>& conditions, std::uint64_t seed, std::uint64_t first_event = 0) {
     return sample_batches(conditions, [&](std::size_t start, std::size_t n) {
       normal_noise(seed, first_event + start, n, noise_width(), noise_.data());
@@ -77,12 +81,27 @@ class Generator {
                           [&](std::size_t, std::size_t n) { fill_normals(engine, n * noise_width(), noise_.data()); });
   }
 
-  // One run of the graph in the caller's memory: cond (n, C), noise (n, Z) to x (n, D). Nothing is checked, and nothing
-  // copied. cond is what the graph takes, in the profile par04 the four columns of its encoding; null if it takes none.
+  // What `sample` gives, in the caller's memory and from the caller's noise: cond (n, C) in the units of conditions(),
+  // noise (n, Z) to x (n, D). Nothing is checked. In the profile generic this is run(); in the profile par04 it encodes
+  // and decodes, and allocates memory for that.
+  void generate(const float* cond, const float* noise, std::size_t n, float* x) const {
+    if (!encoding_) return run(cond, noise, n, x);
+    std::vector<float> columns(n * Par04Encoding::kColumns), fractions(n * output_width());
+    encoding_->columns(cond, n, columns.data());
+    run(columns.data(), noise, n, fractions.data());
+    encoding_->voxels_mev(fractions.data(), cond, n, x);
+  }
+
+  // One run of the graph in the caller's memory: cond (n, C), noise (n, Z) to x (n, D), as the graph gives it. Nothing
+  // is checked. cond is what the graph takes, null if it takes none.
+  //
+  // In the profile generic nothing is copied. In the profile par04 cond are the four columns of its encoding and x are
+  // fractions in the order of its mesh; since the graph takes one tensor, each call allocates it and copies noise and
+  // columns into it.
   void run(const float* cond, const float* noise, std::size_t n, float* x) const {
     if (n == 0) return;
     const std::size_t columns = metadata_.condition_columns;
-    if (metadata_.profile == "par04") {
+    if (encoding_) {
       std::vector<float> packed;
       packed.reserve(n * (noise_width() + columns));
       for (std::size_t i = 0; i < n; ++i) {
@@ -114,12 +133,12 @@ class Generator {
   const Geometry& geometry() const {
     if (!geometry_)
       throw FileError("the model tells no cells", name_ + ": hepflows.geometry", "a calorimeter geometry of hepflows",
-                      geometry_problem_,
-                      "export a generator of showers in the profile generic, or work with the output itself");
+                      geometry_problem_, "export a generator of showers, or work with the output itself");
     return *geometry_;
   }
 
-  // Hits of one shower, whose output starts at `row`; by default above the threshold of the generator.
+  // Hits of one shower, whose row of `sample` or `generate` starts at `row`; by default above the threshold of the
+  // generator.
   std::vector<Hit> hits(const float* row, std::optional<double> threshold_mev = {}) const {
     std::vector<Hit> result;
     append_hits(row, geometry(), threshold_mev.value_or(metadata_.threshold_mev), result);
@@ -156,13 +175,14 @@ class Generator {
     if (manifest && manifest->all.at("metadata", manifest_path) != metadata_.all)
       throw FileError("the manifest does not say what the model says about itself", manifest_path, {}, {},
                       "restore the manifest, or export the generator again");
+    if (metadata_.profile == "par04") encoding_ = Par04Encoding::from(metadata_, name);
     check_tensors();
     read_geometry();
   }
 
   void check_tensors() const {
     std::vector<Tensor> expected;
-    if (metadata_.profile == "par04") {
+    if (encoding_) {
       expected.push_back({"input", noise_width() + metadata_.condition_columns});
     } else {
       if (metadata_.condition_columns > 0) expected.push_back({"cond", metadata_.condition_columns});
@@ -170,7 +190,7 @@ class Generator {
     }
     require_tensors("inputs", session_->inputs(), expected);
     require_tensors("outputs", session_->outputs(), {{"x", output_width()}});
-    if (metadata_.profile == "generic" && metadata_.conditions.size() != metadata_.condition_columns)
+    if (!encoding_ && metadata_.conditions.size() != metadata_.condition_columns)
       throw FileError("the conditions are not the columns of the graph", name_ + ": hepflows.conditions",
                       std::to_string(metadata_.condition_columns), std::to_string(metadata_.conditions.size()));
   }
@@ -190,9 +210,7 @@ class Generator {
   // Other tasks have no cells, and other plug-ins may describe theirs in another way: then only hits() is missing.
   void read_geometry() {
     const Json& entry = metadata_.all.at("geometry", name_);
-    if (metadata_.profile != "generic") {
-      geometry_problem_ = "profile " + metadata_.profile + ", whose cells the host knows";
-    } else if (entry.is_null()) {
+    if (entry.is_null()) {
       geometry_problem_ = "none";
     } else {
       try {
@@ -226,9 +244,6 @@ class Generator {
 
   template <class FillNoise>
   std::vector<float> sample_batches(const std::vector<float>& conditions, FillNoise fill_noise) {
-    if (metadata_.profile != "generic")
-      throw Error("sampling needs the profile generic", name_, "generic", metadata_.profile,
-                  "export the generator with --profile generic, or encode the columns and call run()");
     const std::size_t n = rows_of(conditions), columns = metadata_.conditions.size();
     cond_ = conditions;
     apply_policy(cond_.data(), n, metadata_.conditions, options_.out_of_range.value_or(metadata_.out_of_range));
@@ -237,7 +252,7 @@ class Generator {
     for (std::size_t start = 0; start < n; start += options_.batch) {
       const std::size_t size = std::min(options_.batch, n - start);
       fill_noise(start, size);
-      run(cond_.data() + start * columns, noise_.data(), size, x.data() + start * output_width());
+      generate(cond_.data() + start * columns, noise_.data(), size, x.data() + start * output_width());
     }
     return x;
   }
@@ -247,6 +262,7 @@ class Generator {
   std::string golden_sha256_;
   std::unique_ptr<Session> session_;
   Metadata metadata_;
+  std::optional<Par04Encoding> encoding_;  // of the profile par04
   std::optional<Geometry> geometry_;
   std::string geometry_problem_;
   std::vector<float> cond_, noise_;  // kept between calls

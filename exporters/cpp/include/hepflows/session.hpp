@@ -43,13 +43,13 @@ class Session {
  public:
   // `where` names the model in messages.
   Session(const void* data, std::size_t size, const std::string& where, int threads, bool optimise)
-      : env_((require_runtime(), ORT_LOGGING_LEVEL_ERROR), "hepflows"), session_(nullptr) {
+      : env_(make_env(where)), session_(nullptr) {
     try {
       Ort::SessionOptions options;
       options.SetIntraOpNumThreads(threads);
       options.SetInterOpNumThreads(1);
       options.SetGraphOptimizationLevel(optimise ? ORT_ENABLE_ALL : ORT_DISABLE_ALL);
-      // 1.18 plans memory wrongly for some graphs and gives wrong events from the second run on; not planning is as fast.
+      // 1.18 plans memory wrongly for some graphs: wrong events from the second run on. Not planning is as fast.
       options.DisableMemPattern();
       // Idle threads that spin would take processors from the host.
       options.AddConfigEntry("session.intra_op.allow_spinning", "0");
@@ -58,13 +58,17 @@ class Session {
       throw FileError("ONNX Runtime " + runtime_version() + " cannot load the model", where, {}, error.what(),
                       "copy it again, or export the generator again");
     }
-    Ort::AllocatorWithDefaultOptions allocator;
-    for (std::size_t i = 0; i < session_.GetInputCount(); ++i)
-      inputs_.push_back(
-          tensor(session_.GetInputNameAllocated(i, allocator).get(), session_.GetInputTypeInfo(i), where));
-    for (std::size_t i = 0; i < session_.GetOutputCount(); ++i)
-      outputs_.push_back(
-          tensor(session_.GetOutputNameAllocated(i, allocator).get(), session_.GetOutputTypeInfo(i), where));
+    try {
+      Ort::AllocatorWithDefaultOptions allocator;
+      for (std::size_t i = 0; i < session_.GetInputCount(); ++i)
+        inputs_.push_back(
+            tensor(session_.GetInputNameAllocated(i, allocator).get(), session_.GetInputTypeInfo(i), where));
+      for (std::size_t i = 0; i < session_.GetOutputCount(); ++i)
+        outputs_.push_back(
+            tensor(session_.GetOutputNameAllocated(i, allocator).get(), session_.GetOutputTypeInfo(i), where));
+    } catch (const Ort::Exception& error) {
+      throw failure("failed to tell the inputs and outputs", where, error);
+    }
   }
 
   const std::vector<Tensor>& inputs() const { return inputs_; }
@@ -74,13 +78,17 @@ class Session {
   Json metadata(const std::string& where) const {
     static const std::string prefix = "hepflows.";
     Json result;
-    Ort::AllocatorWithDefaultOptions allocator;
-    const Ort::ModelMetadata model = session_.GetModelMetadata();
-    for (const auto& key : model.GetCustomMetadataMapKeysAllocated(allocator)) {
-      const std::string name = key.get();
-      if (name.compare(0, prefix.size(), prefix) != 0) continue;
-      const auto text = model.LookupCustomMetadataMapAllocated(name.c_str(), allocator);
-      result.insert(name.substr(prefix.size()), Json::parse(text.get(), where + ": " + name));
+    try {
+      Ort::AllocatorWithDefaultOptions allocator;
+      const Ort::ModelMetadata model = session_.GetModelMetadata();
+      for (const auto& key : model.GetCustomMetadataMapKeysAllocated(allocator)) {
+        const std::string name = key.get();
+        if (name.compare(0, prefix.size(), prefix) != 0) continue;
+        const auto text = model.LookupCustomMetadataMapAllocated(name.c_str(), allocator);
+        result.insert(name.substr(prefix.size()), Json::parse(text.get(), where + ": " + name));
+      }
+    } catch (const Ort::Exception& error) {
+      throw failure("failed to read the metadata", where, error);
     }
     if (result.is_null())
       throw FileError("not a model of hepflows: it has no metadata of ours", where, {}, {},
@@ -103,11 +111,24 @@ class Session {
       Ort::Value result = view(x, n, outputs_[0].width);
       session_.Run(Ort::RunOptions{nullptr}, names.data(), values.data(), values.size(), &output, &result, 1);
     } catch (const Ort::Exception& error) {
-      throw RuntimeError("ONNX Runtime " + runtime_version() + " failed to run the model", where, {}, error.what());
+      throw failure("failed to run the model", where, error);
     }
   }
 
  private:
+  static RuntimeError failure(const char* what, const std::string& where, const Ort::Exception& error) {
+    return RuntimeError("ONNX Runtime " + runtime_version() + " " + what, where, {}, error.what());
+  }
+
+  static Ort::Env make_env(const std::string& where) {
+    require_runtime();
+    try {
+      return Ort::Env(ORT_LOGGING_LEVEL_ERROR, "hepflows");
+    } catch (const Ort::Exception& error) {
+      throw failure("cannot be started", where, error);
+    }
+  }
+
   static Tensor tensor(const std::string& name, const Ort::TypeInfo& info, const std::string& where) {
     if (info.GetONNXType() != ONNX_TYPE_TENSOR)
       throw FileError("not a tensor", where + ": " + name, "float32 of shape (batch, width)");

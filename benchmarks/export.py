@@ -73,10 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 @torch.no_grad()
 def work(options: Options) -> dict[str, Any]:
     """Measure everything."""
-    not_run = {
-        "geant4": _why_no_geant4(),
-        "torch teacher": "torch's operators for one dimension after the other take minutes a batch",
-    }
+    not_run = {"geant4": _why_no_geant4()}
     try:
         program = build_program()
     except HepflowsError as error:
@@ -133,8 +130,7 @@ def _sides(subjects: Mapping[str, Subject], files: Mapping[str, File]) -> dict[s
     """All that one process can time in turns; names are ``RUNTIME SUBJECT``."""
     sides: dict[str, Side] = {}
     for name, subject in subjects.items():
-        if name != "teacher":
-            sides[f"torch {name}"] = torch_side(subject)
+        sides[f"torch {name}"] = torch_side(subject)
         sides[f"numba {name}"] = numba_side(subject)
         sides[f"onnxruntime {name}"] = Side(call=files[name].call)
     sides |= {f"onnxruntime_{storage} student": Side(call=files[f"student_{storage}"].call) for storage in _SMALLER}

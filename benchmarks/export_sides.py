@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from benchmarks.export_subjects import Subject
     from hepflows.benchmarking.timing import Effort
 
-_LONGEST_S, _PATIENCE_S = 2.0, 20.0
+_LONGEST_S, _PATIENCE_S = 2.0, 8.0
 """Runs that are too long for the comparison of hosts, and how long one comparison goes on."""
 
 

@@ -89,7 +89,7 @@ def autoregressive_flow(shape: Autoregressive, kind: Kind, *, seed: int) -> Cond
     transforms: list[nn.Module] = []
     for block in range(shape.blocks):
         transform = cls(shape.features, shape.context, shape.hidden, shape.spline, degrees=shape.degrees)
-        _randomise(transform.made, generator)
+        randomise(transform.made, generator)
         transforms.append(transform)
         if block < shape.blocks - 1:
             index = shuffle(shape.features, generator) if block % 2 else reverse(shape.features)
@@ -105,7 +105,7 @@ def coupling_flow(shape: Coupling, *, seed: int) -> ConditionalFlow:
     )
     for transform in transforms:
         if isinstance(transform, SplineCoupling):
-            _spread(transform.conditioner.exit.weight, generator)
+            spread(transform.conditioner.exit.weight, generator)
     return ConditionalFlow(transforms).eval()
 
 
@@ -122,16 +122,16 @@ def first_block(flow: ConditionalFlow) -> ConditionalFlow:
 
 
 @torch.no_grad()
-def _randomise(made: MADE, generator: torch.Generator) -> None:
+def randomise(made: MADE, generator: torch.Generator) -> None:
     for layer in made.layers:
         reach = layer.mask.sum(1, keepdim=True).clamp_min(1)
         layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) / reach.sqrt())
         layer.bias.copy_(0.1 * torch.randn(layer.bias.shape, generator=generator))
     if made.context is not None:
         made.context.weight.copy_(0.3 * torch.rand(made.context.weight.shape, generator=generator))
-    _spread(made.output.weight, generator)
+    spread(made.output.weight, generator)
 
 
 @torch.no_grad()
-def _spread(weight: Tensor, generator: torch.Generator) -> None:
+def spread(weight: Tensor, generator: torch.Generator) -> None:
     weight.copy_(_OUTPUT_SPREAD * torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5)

@@ -84,6 +84,7 @@ def parse(
     *,
     batches: tuple[int, ...],
     quick_batches: tuple[int, ...],
+    peers: bool = True,
     add: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> Options:
     """Read the command line.
@@ -93,6 +94,7 @@ def parse(
         argv: arguments; those of the process if None.
         batches: events a call, if nothing is said.
         quick_batches: the same with ``--quick``.
+        peers: whether there are libraries to compare with.
         add: adds further options.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,21 +103,22 @@ def parse(
     parser.add_argument("--quick", action="store_true", help="fewer repeats, smaller batches")
     parser.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
     parser.add_argument("--batch", type=numbers, help=f"events a call (default: {','.join(map(str, batches))})")
-    parser.add_argument(
-        "--peers",
-        type=_names,
-        help=f"libraries of {','.join(PEERS)}, or none (default: all; {QUICK_PEER} with --quick)",
-    )
+    if peers:
+        parser.add_argument(
+            "--peers",
+            type=_names,
+            help=f"libraries of {','.join(PEERS)}, or none (default: all; {QUICK_PEER} with --quick)",
+        )
     parser.add_argument("--seed", type=int, default=1)
     if add is not None:
         add(parser)
     given = vars(parser.parse_args(argv))
     chosen = given.pop("batch") or (quick_batches if given["quick"] else batches)
-    peers = given.pop("peers")
-    if peers is None:
-        peers = (QUICK_PEER,) if given["quick"] else PEERS
+    chosen_peers = given.pop("peers", None if peers else ())
+    if chosen_peers is None:
+        chosen_peers = (QUICK_PEER,) if given["quick"] else PEERS
     own = {name: given.pop(name) for name in ("json", "plot", "quick", "threads", "seed")}
-    return Options(batches=chosen, peers=peers, more=given, **own)
+    return Options(batches=chosen, peers=chosen_peers, more=given, **own)
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-_COLOURS = {"hepflows": "tab:blue", "nflows": "tab:orange", "zuko": "tab:green", "normflows": "tab:red"}
+_COLOURS = {"hepflows": "tab:blue", "nflows": "tab:orange", "zuko": "tab:green", "normflows": "tab:red",
+            "numba": "tab:blue", "torch": "tab:orange", "onnxruntime": "tab:purple",
+            "onnxruntime_float16": "tab:pink", "onnxruntime_int8": "tab:brown"}  # fmt: skip
 _MARKERS = {"teacher": "o", "student": "^", "coupling": "s"}
 
 

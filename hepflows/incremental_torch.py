@@ -105,9 +105,7 @@ def solve_with_torch(
 def solve_in_blocks(problem: Problem) -> tuple[Tensor, Tensor]:
     """Solve in operators that autograd and tracers can record; v of shape (N, D) and log |dv/dy| of shape (N,)."""
     y, spline = problem.y, problem.spline
-    # Portable graphs have no gathering by data.
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
-    quick = None if tracing else SplineValue.of(spline, y, inverse=problem.inverse)
+    quick = SplineValue.of(spline, y, inverse=problem.inverse)
     inner = y.clamp(-spline.bound, spline.bound)
     outside = y.abs() >= spline.bound
     units = _units_without_inputs(problem)
@@ -120,18 +118,13 @@ def solve_in_blocks(problem: Problem) -> tuple[Tensor, Tensor]:
         values, parameters = [], []
         for d in block:
             raw, pending[-1] = _split(pending[-1], problem.network.multiplier)
-            if quick is None:
-                value, log_derivative = rational_quadratic(y[:, d], raw, spline, inverse=problem.inverse)
-                log_det = log_det + log_derivative
-            else:
-                value = quick(y[:, d], inner[:, d], outside[:, d], raw)
+            value = quick(y[:, d], inner[:, d], outside[:, d], raw)
             values.append(value)
             parameters.append(raw)
             _add_inside(problem.network, d, block.stop, value, pending, fresh)
-        if quick is not None:
-            raw = torch.stack(parameters, dim=1)
-            arguments = y[:, block.start : block.stop]
-            log_det = log_det + rational_quadratic(arguments, raw, spline, inverse=problem.inverse)[1].sum(-1)
+        raw = torch.stack(parameters, dim=1)
+        arguments = y[:, block.start : block.stop]
+        log_det = log_det + rational_quadratic(arguments, raw, spline, inverse=problem.inverse)[1].sum(-1)
         known = torch.stack(values, dim=1) if known is None else torch.cat([known, *(v[:, None] for v in values)], 1)
         units = [torch.cat(parts, dim=1) if len(parts) > 1 else next(iter(parts), None) for parts in fresh]
     return (y.clone() if known is None else known), log_det
@@ -171,7 +164,7 @@ def _rows(problem: Problem, level: int, rows: slice, reach: int, source: Tensor 
     if level == 0 and problem.share is not None:
         bias = bias + problem.share[:, rows]
     if reach == 0 or source is None or rows.stop == rows.start:
-        return bias.expand(problem.y.shape[0], -1)
+        return bias + torch.zeros_like(problem.y[:, :1])  # in exported graphs a sum is simpler than an expansion
     return torch.addmm(bias, source, network.weights[level][rows, :reach].T)
 
 

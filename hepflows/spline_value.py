@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
+from hepflows.plain import is_exported
 from hepflows.splines import identity_slope
 
 if TYPE_CHECKING:
@@ -68,8 +69,13 @@ class SplineValue:
         knots = F.linear(torch.cat([shares, raw[:, 2 * bins :]], dim=1), self.matrix, self.offset)
         knots = knots.unflatten(1, (6, bins))
         edges = knots[:, 3 if self.inverse else 1, 1:]
-        number = (inner[:, None] >= edges).sum(1)
-        here = knots.gather(2, number[:, None, None].expand(-1, 6, 1))[:, :, 0]
+        passed = inner[:, None] >= edges
+        if is_exported():  # portable graphs have no gathering by data
+            steps = torch.eye(bins, dtype=raw.dtype)[:, 1:] - torch.eye(bins, dtype=raw.dtype)[:, :-1]
+            in_bin = F.linear(passed.to(raw.dtype), steps, torch.eye(bins, dtype=raw.dtype)[0])
+            here = (knots * in_bin[:, None, :]).sum(2)
+        else:
+            here = knots.gather(2, passed.sum(1)[:, None, None].expand(-1, 6, 1))[:, :, 0]
         width, left, height, bottom = here[:, :4].unbind(1)
         d0, d1 = (F.softplus(here[:, 4:]) + self.spline.min_derivative).unbind(1)
         delta = height / width

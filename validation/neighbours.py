@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS: Final = 5
 """Neighbours that a ball reaches to, as arXiv 2002.09797 chose it."""
-MAX_EVENTS: Final = 5_000
+MAX_EVENTS: Final = 3_000
 """Most events of a sample that are compared; all distances among them are computed."""
 NAMES: Final = ("precision", "recall", "density", "coverage")
 _REACH: Final = 6  # half of the events are left out for errors: that many times k neighbours hold the k-th one left

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3  # samples beside the reference in one figure
 _MAX_LABELS = 40  # more would not be legible
-_SIDE = 2.9  # inches of a matrix
+_SIDE = 3.5  # inches of a matrix
 _LEAST_RANGE = 0.05  # of the colour scale of differences
 
 
@@ -61,7 +61,7 @@ def _figure(view: CorrelationView, reference: str, others: list[str], titles: Ma
     grid[1, 0].set_visible(False)
     labelled = (grid[0, 0], grid[1, 1])
     if len(view.labels) <= _MAX_LABELS:
-        places, size = np.arange(len(view.labels)), max(3.0, min(8.0, 130 / len(view.labels)))
+        places, size = np.arange(len(view.labels)), max(3.0, min(8.0, 170 / len(view.labels)))
         for axes in labelled:
             axes.set_yticks(places, view.labels, fontsize=size)
         for axes in grid[1, 1:]:

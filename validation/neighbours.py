@@ -51,7 +51,8 @@ def support_overlap(
     """Precision, recall, density and coverage of two samples.
 
     Uncertainties come from halves of both samples drawn without replacement: by the finite-population correction
-    (n - n/2) / (n/2) = 1 the numbers scatter among halves as those of n events do among experiments. The ordinary
+    (n - n/2) / (n/2) = 1 the numbers scatter among halves as those of n events do among experiments; where a number is
+    near 1 somewhat more, since half of the events fill space less densely. The ordinary
     bootstrap repeats events, whose nearest neighbour is then their own copy: it fails for such metrics (Abadie and
     Imbens, Econometrica 76 (2008) 1537).
 

@@ -2,7 +2,7 @@
 
 Pearson's coefficients of all pairs of observables. A generator may have every single distribution right and still
 connect them wrongly; this is the simplest place where that shows. Coefficients of two finite samples differ by about
-sqrt(2 / n): a difference means something beside its floor only.
+sqrt(2 / n), more where tails are heavy: a difference means something beside its floor only.
 """
 
 from __future__ import annotations

@@ -27,9 +27,10 @@ test: $(VENV)/.test-ready  ## run the tests
 test-cpp: $(VENV)/.test-ready  ## build and test the C++ client (cmake, c++; ONNXRUNTIME_DIR, or fetches headers with npm)
 	HEPFLOWS_TEST_CPP=1 $(TEST_ENV) $(PY) -m pytest tests/exporters/test_cpp.py
 
-test-parity: $(VENV)/.test-ready $(JETNET)/.ready  ## compute the reference values of the jet metrics again (jetnet)
+test-parity: $(VENV)/.test-ready $(JETNET)/.ready  ## compute the reference values of jet metrics, FPD and KPD again (jetnet)
 	$(JETNET)/bin/python tests/reference/make_jet_reference.py --check
-	$(TEST_ENV) $(PY) -m pytest tests/validation/test_jet_reference.py
+	$(JETNET)/bin/python tests/reference/make_feature_reference.py --check
+	$(TEST_ENV) $(PY) -m pytest tests/validation/test_jet_reference.py tests/validation/test_feature_reference.py
 
 test-compat: $(VENV)/.test-ready $(RUNTIMES) $(COMPAT)/node/.ready  ## check exported files with old and new runtimes
 	$(PY) tests/compat/run.py $(COMPAT)

@@ -21,7 +21,7 @@ from calofast.images import layer_images
 from calofast.shower_observables import event_observables, voxel_observables
 from calofast.shower_shapes import layer_label
 from hepflows.errors import ConfigError, DataError, GeometryError, UnitsError
-from hepflows.observable import Image, Observable
+from hepflows.observable import Image, Measure, Observable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,6 +201,18 @@ class ShowerDomain:
         """
         showers = showers.with_threshold(self._threshold(showers, threshold_mev))
         return (*event_observables(showers), *voxel_observables(showers))
+
+    def measures(self, showers: Showers, /) -> tuple[Measure, ...]:
+        """What the published metrics between whole samples are made of: the ``high`` inputs of the classifier test."""
+        features = self.classifier_inputs(showers, preset="calochallenge", inputs="high")
+        return (
+            Measure(
+                kind="physics",
+                names=("fpd", "kpd"),
+                label="log10 of E_inc and all observables with one value a shower, as in the classifier test",
+                values=features,
+            ),
+        )
 
     def classifier_inputs(
         self, showers: Showers, /, *, preset: str, inputs: str, threshold_mev: float | None = None

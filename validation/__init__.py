@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from validation.classifier_test import ClassifierResult, two_sample_test
     from validation.comparison import Comparison, compare
-    from validation.distances import wasserstein
+    from validation.correlations import correlation_difference
+    from validation.distances import kolmogorov_smirnov, wasserstein
     from validation.domain import Domain, Events
     from validation.gates import Gate, read_gates
     from validation.histograms import separation_power
     from validation.metric import Metric
+    from validation.neighbours import support_overlap
     from validation.presets import PRESETS, ClassifierPreset
     from validation.settings import Settings
+    from validation.weights import effective_sample_size
 
 __all__ = [
     "PRESETS",
@@ -32,8 +35,12 @@ __all__ = [
     "Metric",
     "Settings",
     "compare",
+    "correlation_difference",
+    "effective_sample_size",
+    "kolmogorov_smirnov",
     "read_gates",
     "separation_power",
+    "support_overlap",
     "two_sample_test",
     "wasserstein",
 ]
@@ -46,6 +53,10 @@ _HOME = {
     "Comparison": "comparison",
     "Settings": "settings",
     "compare": "comparison",
+    "correlation_difference": "correlations",
+    "effective_sample_size": "weights",
+    "kolmogorov_smirnov": "distances",
+    "support_overlap": "neighbours",
     "Domain": "domain",
     "Events": "domain",
     "Gate": "gates",

@@ -41,6 +41,12 @@ def validate(
         float | None, Parameter(help="Cells below are zeroed in all samples; default: the geometry's.")
     ] = None,
     gates: Annotated[Path | None, Parameter(help="TOML file with limits; exit code 1 if one is exceeded.")] = None,
+    compat: Annotated[
+        str | None,
+        Parameter(
+            help="calochallenge: separation powers without out-of-range entries, as its evaluation code has them."
+        ),
+    ] = None,
     reference_label: Annotated[
         str | None, Parameter(help="Name of the reference in the report; default: the task's.")
     ] = None,
@@ -88,6 +94,7 @@ def validate(
         inputs=None if not inputs else tuple(inputs),
         gates={} if gates is None else read_gates(gates),
         options={} if threshold_mev is None else {"threshold_mev": threshold_mev},
+        compat=compat,
         reference_label=reference_label,
         seed=seed,
         device=resolve_device(device),

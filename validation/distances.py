@@ -1,4 +1,8 @@
-"""The Wasserstein-1 distance in one dimension, with its bootstrap uncertainty or averaged over batches."""
+"""Wasserstein-1 and Kolmogorov-Smirnov distances in one dimension, with bootstrap replicas; W1 also over batches.
+
+Both compare the distribution functions F1 and F2 of two weighted samples: W1 is the area between them, in the unit
+of the values, KS their largest difference, between 0 and 1. One sort of the pooled entries gives both.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +40,52 @@ def wasserstein(
     Returns:
         Distance in the unit of the values; NaN if a sample has no defined entry.
     """
+    return line_distances(first, second, first_weights, second_weights)[0]
+
+
+def kolmogorov_smirnov(
+    first: Values,
+    second: Values,
+    first_weights: Values | None = None,
+    second_weights: Values | None = None,
+) -> float:
+    """KS = max |F1(x) - F2(x)| between two weighted samples, exact (`scipy.stats.ks_2samp` without weights).
+
+    Args:
+        first: values (N,) or (N, M); NaN (undefined) entries are left out.
+        second: values of the other sample.
+        first_weights: event weights (N,).
+        second_weights: event weights of the other sample.
+
+    Returns:
+        Distance between 0 and 1; NaN if a sample has no defined entry.
+
+    Raises:
+        DataError: weights of a sample that sum to zero or less.
+    """
+    return line_distances(first, second, first_weights, second_weights)[1]
+
+
+def line_distances(
+    first: Values,
+    second: Values,
+    first_weights: Values | None = None,
+    second_weights: Values | None = None,
+) -> tuple[float, float]:
+    """`wasserstein` and `kolmogorov_smirnov` of the same samples, from one sort."""
     x, wx = _defined(first, first_weights)
     y, wy = _defined(second, second_weights)
     if x.size == 0 or y.size == 0:
-        return float("nan")
+        return float("nan"), float("nan")
     if wx.sum() <= 0 or wy.sum() <= 0:
         raise DataError("weights of a sample sum to zero or less", remedy="check the weights")
     pooled = np.concatenate([x, y]).astype(np.float64)
     steps = np.concatenate([wx / wx.sum(), -wy / wy.sum()])
     order = np.argsort(pooled, kind="stable")
     difference = np.abs(np.cumsum(steps[order])[:-1])
-    return float(np.sum(difference * np.diff(pooled[order])))
+    gaps = np.diff(pooled[order])
+    # within equal values the sum is not yet a difference of distribution functions
+    return float(np.sum(difference * gaps)), float(np.max(difference, initial=0.0, where=gaps > 0))
 
 
 def wasserstein_replicas(
@@ -57,15 +96,27 @@ def wasserstein_replicas(
     second_weights: Values | None = None,
 ) -> Floats:
     """Bootstrap replicas (R,) of W1; distribution functions on at most 2048 quantiles of both samples."""
+    return line_replicas(first, second, samplers, first_weights, second_weights)[0]
+
+
+def line_replicas(
+    first: Values,
+    second: Values,
+    samplers: tuple[Resampler, Resampler],
+    first_weights: Values | None = None,
+    second_weights: Values | None = None,
+) -> tuple[Floats, Floats]:
+    """Bootstrap replicas (R,) of W1 and of KS; distribution functions on at most 2048 quantiles of both samples."""
+    replicas_drawn = len(samplers[0].draws)
     pooled = np.concatenate([_defined(first, None)[0], _defined(second, None)[0]])
     if pooled.size == 0:
-        return np.full(len(samplers[0].draws), np.nan)
+        return np.full(replicas_drawn, np.nan), np.full(replicas_drawn, np.nan)
     if pooled.size > 100 * _NODES:
         pooled = pooled[:: pooled.size // (100 * _NODES) + 1]
     levels = np.linspace(0, 1, min(_NODES, pooled.size))
     nodes = np.unique(np.quantile(pooled, levels).astype(np.float64))
     if nodes.size < 2:
-        return np.zeros(len(samplers[0].draws))
+        return np.zeros(replicas_drawn), np.zeros(replicas_drawn)
     cumulative = []
     for values, weights, sampler in (
         (first, first_weights, samplers[0]),
@@ -76,7 +127,8 @@ def wasserstein_replicas(
         total = replicas[:, -1:]
         cumulative.append(replicas[:, 1:-1] / np.where(total > 0, total, 1.0))
     # bin k holds the entries in [node_k, node_k+1): the distribution function there is taken constant
-    return np.asarray((np.abs(cumulative[0] - cumulative[1]) * np.diff(nodes)).sum(1))
+    difference = np.abs(cumulative[0] - cumulative[1])
+    return np.asarray((difference * np.diff(nodes)).sum(1)), np.asarray(difference.max(1))
 
 
 def wasserstein_batches(

@@ -38,6 +38,7 @@ def to_json(comparison: Comparison) -> dict[str, object]:
             "classifier": None if settings.trainings == 0 else dataclasses.asdict(settings.classifier()),
             "bootstrap_replicas": settings.replicas,
             "condition_bins": settings.condition_bins,
+            "compat": settings.compat,
             "seed": settings.seed,
             "domain": dict(comparison.domain_settings),
         },

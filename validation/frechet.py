@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hepflows.errors import DataError
-from validation.resampling import chances, draw, weighted_moments
+from validation.resampling import carried, draw, weighted_moments
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,16 +85,15 @@ def frechet_samples(
     """
     rng = np.random.default_rng(seed)
     centre = first.mean(0)
-    samples = tuple((values - centre, chances(weight)) for values, weight in zip((first, second), weights, strict=True))
+    samples = [(v - centre, carried(w, len(v))) for v, w in zip((first, second), weights, strict=True)]
     for values, _ in samples:
         check_features(values, first.shape[1])
-    value = frechet_distance(*(m for s, c in samples for m in weighted_moments(s, _expected(c, len(s)))))
+    value = frechet_distance(*(m for v, w in samples for m in weighted_moments(v, np.ones(len(v)), w)))
     drawn = []
     for _ in range(replicas):
         moments: list[Floats] = []
-        for values, chance in samples:
-            index = draw(rng, len(values), len(values), chance)
-            moments += weighted_moments(values, _counts(index, len(values)))
+        for values, weight in samples:
+            moments += weighted_moments(values, _counts(draw(rng, len(values), len(values)), len(values)), weight)
         drawn.append(frechet_distance(*moments))
     return value, float(np.std(drawn, ddof=1)) if replicas > 1 else 0.0
 
@@ -123,10 +122,10 @@ def frechet_physics_distance(
         batches: batches per size.
         points: batch sizes.
         seed: of the draws.
-        weights: event weights of the samples.
+        weights: event weights of the samples; means and covariances of batches are weighted.
 
     Raises:
-        DataError: fewer than 4 events in the smallest batch, or features that do not fit together.
+        DataError: fewer than 4 events in the smallest batch, or weights or features that do not fit together.
     """
     largest = min(MAX_SAMPLES, len(reference), len(generated)) if max_samples is None else max_samples
     least = round(MIN_SHARE * largest) if min_samples is None else min_samples
@@ -134,18 +133,18 @@ def frechet_physics_distance(
         raise DataError("too few events for FPD", expected="4 in the smallest batch", found=least)
     x, y = scaled_features(reference, generated)
     centre = x.mean(0)
-    samples = tuple((v - centre, chances(w)) for v, w in zip((x, y), weights, strict=True))
+    samples = [(v - centre, carried(w, len(v))) for v, w in zip((x, y), weights, strict=True)]
     sizes = (1 / np.linspace(1.0 / least, 1.0 / largest, points)).astype(np.int64)
     rng = np.random.default_rng(seed)
     means, found = [], [0.0]
     for size in sizes:  # ascending
         found = []
         for _ in range(batches):
-            index = [draw(rng, len(values), int(size), chance) for values, chance in samples]
+            index = [draw(rng, len(values), int(size)) for values, _ in samples]
             moments = [
                 moment
-                for (values, _), i in zip(samples, index, strict=True)
-                for moment in weighted_moments(values, _counts(i, len(values)))
+                for (values, weight), i in zip(samples, index, strict=True)
+                for moment in weighted_moments(values, _counts(i, len(values)), weight)
             ]
             found.append(frechet_distance(*moments))
         means.append(np.mean(found))
@@ -196,7 +195,3 @@ def _intercept(x: Floats, y: Floats) -> tuple[float, float]:
 
 def _counts(index: NDArray[np.int64], n: int) -> Floats:
     return np.bincount(index, minlength=n).astype(np.float64)
-
-
-def _expected(chance: Floats | None, n: int) -> Floats:
-    return np.ones(n) if chance is None else n * chance

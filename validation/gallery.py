@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from validation.correlation_plots import correlation_figures
 from validation.event_plots import disc_figure, mean_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
@@ -89,9 +90,10 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
                 key=f"{group.lower().replace(' ', '_')}_{part}",
                 section=group,
                 caption="Grey: reference with its statistical error. Outside: entries beyond the axis or "
-                "undefined, in the order of the legend; they count in the separation power.",
+                "undefined, in the order of the legend.",
                 figure=histogram_figure(histograms),
             )
+    yield from _correlations(views, labels)
     if views.scores:
         yield Picture(
             key="classifier",
@@ -99,6 +101,18 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
             caption="Test part of the last training. The dashed diagonal is a perfect generator.",
             figure=classifier_figure(views.scores, views.samples),
         )
+
+
+def _correlations(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
+    if views.correlations is not None:
+        for part, figure in enumerate(correlation_figures(views.correlations, labels)):
+            yield Picture(
+                key=f"correlations_{part}",
+                section="Correlations",
+                caption="Correlation coefficients of the observables with one value an event (top) and their "
+                "differences from the reference (bottom); all events.",
+                figure=figure,
+            )
 
 
 def _average(rows: dict[str, tuple[Image, ...]]) -> Figure:

@@ -119,6 +119,38 @@ def separation_power(first: Floats, second: Floats) -> Floats:
     return np.asarray(0.5 * ((h1 - h2) ** 2 / safe).sum(-1))
 
 
+def separation_inside(first: Floats, second: Floats) -> Floats:
+    """Separation power of the entries within the edges alone, as the CaloChallenge's evaluation code has it.
+
+    That code normalises what falls within the edges (``hist(..., density=True)``), so a generator whose entries leave
+    the range is not charged for it: `separation_power` of all categories is the stricter number.
+
+    Args:
+        first: counts (..., K + 3): below the edges, the K bins, above, undefined.
+        second: counts (..., K + 3).
+
+    Returns:
+        (...,) between 0 and 1; NaN where a sample has no entry within the edges.
+    """
+    inside = first[..., 1:-2], second[..., 1:-2]
+    sums = [counts.sum(-1) for counts in inside]
+    filled = (sums[0] > 0) & (sums[1] > 0)
+    safe = [np.where(filled[..., None], counts, 1.0) for counts in inside]
+    return np.where(filled, separation_power(*safe), np.nan)
+
+
+def out_of_range(first: Floats, second: Floats) -> dict[str, list[float]]:
+    """Shares of the entries below and above the edges and of undefined ones, [first, second].
+
+    Args:
+        first: counts (K + 3,) with a positive sum.
+        second: the same of the other sample.
+    """
+    shares = [counts / counts.sum() for counts in (first, second)]
+    places = {"underflow": 0, "overflow": -2, "undefined": -1}
+    return {name: [float(share[place]) for share in shares] for name, place in places.items()}
+
+
 class Resampler:
     """Seeded bootstrap over blocks of events.
 

@@ -13,7 +13,9 @@ import numpy as np
 from hepflows.errors import ConfigError, DataError
 from validation.classifier_result import classifier_metrics
 from validation.classifier_test import ClassifierResult, two_sample_test
+from validation.correlation_plots import correlation_views
 from validation.domain import Drawn, Events, Measured
+from validation.joint import JUDGEMENTS, effective_size, event_observables, joint_metrics, size_judgement
 from validation.measure import (
     Estimate,
     Sample,
@@ -25,6 +27,7 @@ from validation.measure import (
 )
 from validation.metric import Metric
 from validation.sample_metrics import compare_measures, judgements
+from validation.settings import CALOCHALLENGE, Settings
 from validation.splitting import choose_generated, condition_groups
 from validation.views import ExampleView, ScoreView, Views, histogram_views, profile_view
 
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
     from hepflows.train.progress import Reporter
     from validation.domain import Domain
     from validation.metric import JsonValue
-    from validation.settings import Settings
 
     Index = NDArray[np.int64]
 
@@ -79,7 +81,8 @@ class Job(Generic[EventsT]):
                 self.arrays[name] = _sample(events, domain)
                 self.measures[name] = _measures(events, domain)
                 stage.advance()
-        self.judgements = judgements(self.measures["reference"])
+        self.judgements = {**JUDGEMENTS, **judgements(self.measures["reference"])}
+        self.joint = event_observables(self.arrays["reference"])
         self.conditions = {name: domain.condition(events) for name, events in everything.items()}
         largest = max(self._n(name) for name in generated)
         self.edges = edges_for(self.arrays["reference"], n=largest, bins=settings.bins)
@@ -133,7 +136,16 @@ class Job(Generic[EventsT]):
             found |= moment_ratios(g, r, observable)
         for observable in self.profiled:
             found |= profile_ratios(g, r, observable, self.bins)
-        found |= distances(g, r, self.edges, replicas=self.settings.replicas, seed=self.settings.seed)
+        found |= distances(
+            g,
+            r,
+            self.edges,
+            replicas=self.settings.replicas,
+            seed=self.settings.seed,
+            drop_out_of_range=self.settings.compat == CALOCHALLENGE,
+        )
+        found |= joint_metrics(g, r, self.joint, replicas=self.settings.replicas, seed=self.settings.seed)
+        found |= effective_size(g, r)
         found |= compare_measures(
             (self.measures["reference"], a, r.weights),
             (self.measures[name], index, g.weights),
@@ -173,12 +185,15 @@ class Job(Generic[EventsT]):
         binned = {f"{name}_bin_{k}": k for name in self.profiled for k in range(len(self.bins) - 1)}
         for name, estimate in found.items():
             if not np.isfinite(estimate.value):
-                self.skipped[f"{sample}/{name}"] = "no defined value in one of the samples"
+                self.skipped[f"{sample}/{name}"] = estimate.reason or "no defined value in one of the samples"
+                continue
+            if name == "effective_sample_size":
+                result[name] = size_judgement(n).metric(estimate, floors.get(name, Estimate(value=n, error=0.0)), n=n)
                 continue
             if name in self.judgements:
                 result[name] = self.judgements[name].metric(estimate, floors[name], n=n)
                 continue
-            details: dict[str, JsonValue] = {}
+            details: dict[str, JsonValue] = dict(estimate.details)
             if name in binned:
                 low, high = self.bins[binned[name] : binned[name] + 2]
                 details = {"low": round(float(low), 6), "high": round(float(high), 6)}
@@ -211,6 +226,7 @@ class Job(Generic[EventsT]):
             examples=() if isinstance(self.domain, Drawn) else tuple(self._example(share) for share in (0.2, 0.8)),
             discs={name: self._discs(name) for name in everything} if isinstance(self.domain, Drawn) else {},
             scores=scores,
+            correlations=correlation_views(self.arrays, self.joint),
         )
 
     def _discs(self, name: str) -> tuple[Discs, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hepflows.errors import DataError
 from validation.frechet import scaled_features
-from validation.resampling import chances, draw
+from validation.resampling import carried, draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ def kernel_physics_distance(
         batch_size: events drawn with replacement for a batch; None takes 5000 or as many as the smaller sample has.
         batches: number of batches.
         seed: of the draws; batch i uses seed + 1000 i.
-        weights: event weights of the samples.
+        weights: event weights of the samples, which every pair of events enters with.
 
     Returns:
         Median and half the range between the 16.275 and 83.725 percentiles of the batches. The value may be
@@ -53,32 +53,51 @@ def kernel_physics_distance(
     if size < 2:
         raise DataError("too few events for KPD", expected="2 in a batch", found=size)
     x, y = scaled_features(reference, generated)
-    chance = tuple(chances(weight) for weight in weights)
+    heavy = [carried(w, len(v)) for v, w in zip((x, y), weights, strict=True)]
     found = []
     for batch in range(batches):
         rng = np.random.default_rng(seed + 1000 * batch)
-        first, second = x[draw(rng, len(x), size, chance[0])], y[draw(rng, len(y), size, chance[1])]
-        found.append(squared_mmd(first, second))
+        one, two = draw(rng, len(x), size), draw(rng, len(y), size)
+        drawn = [None if w is None else w[index] for w, index in zip(heavy, (one, two), strict=True)]
+        found.append(squared_mmd(x[one], y[two], weights=(drawn[0], drawn[1])))
     low, high = np.percentile(found, _CENTRAL)
     return float(np.median(found)), float(high - low) / 2
 
 
-def squared_mmd(first: Floats, second: Floats) -> float:
-    """Unbiased estimate of the squared maximum mean discrepancy between (N, F) and (M, F); may be negative."""
-    n, m = len(first), len(second)
-    diagonals = [float(_kernel((values * values).sum(1), values.shape[1]).sum()) for values in (first, second)]
-    return (
-        (_kernel_sum(first, first) - diagonals[0]) / (n * (n - 1))
-        + (_kernel_sum(second, second) - diagonals[1]) / (m * (m - 1))
-        - 2 * _kernel_sum(first, second) / (n * m)
+def squared_mmd(first: Floats, second: Floats, *, weights: tuple[Weights, Weights] = (None, None)) -> float:
+    """Unbiased estimate of the squared maximum mean discrepancy between (N, F) and (M, F); may be negative.
+
+    Pairs of events count with the product of their weights; no event is paired with itself.
+    """
+    w, v = (
+        np.ones(len(values)) if weight is None else np.asarray(weight, np.float64)
+        for values, weight in zip((first, second), weights, strict=True)
     )
+    within = []
+    for values, weight in ((first, w), (second, v)):
+        diagonal = float(_kernel((values * values).sum(1), values.shape[1]) @ weight**2)
+        norm = float(weight.sum() ** 2 - weight @ weight)
+        within.append((_kernel_sum_within(values, weight) - diagonal) / norm)
+    return within[0] + within[1] - 2 * _kernel_sum(first, second, w, v) / float(w.sum() * v.sum())
 
 
-def _kernel_sum(first: Floats, second: Floats) -> float:
-    """Sum of the kernel over all pairs."""
+def _kernel_sum(first: Floats, second: Floats, w: Floats, v: Floats) -> float:
+    """Weighted sum of the kernel over all pairs."""
     total = 0.0
     for start in range(0, len(first), _ROWS):
-        total += float(_kernel(first[start : start + _ROWS] @ second.T, first.shape[1]).sum())
+        rows = slice(start, start + _ROWS)
+        total += float(w[rows] @ _kernel(first[rows] @ second.T, first.shape[1]) @ v)
+    return total
+
+
+def _kernel_sum_within(values: Floats, w: Floats) -> float:
+    """The same over all pairs of one sample, each pair of different events computed once."""
+    total = 0.0
+    for start in range(0, len(values), _ROWS):
+        rows = slice(start, start + _ROWS)
+        products = _kernel(values[rows] @ values[start:].T, values.shape[1])
+        here = products[:, : len(products)]
+        total += float(w[rows] @ (2 * (products @ w[start:]) - here @ w[rows]))
     return total
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from validation.distances import wasserstein, wasserstein_replicas
-from validation.histograms import Resampler, derive_edges, separation_power
+from validation.distances import line_distances, line_replicas
+from validation.histograms import Resampler, derive_edges, out_of_range, separation_inside, separation_power
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepflows.observable import Observable
+    from validation.metric import JsonValue
 
     Values = NDArray[np.float64] | NDArray[np.float32]
     Floats = NDArray[np.float64]
@@ -60,10 +61,19 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A number with its uncertainty."""
+    """A number with its uncertainty.
+
+    Attributes:
+        value: the number; NaN if it could not be measured.
+        error: its statistical uncertainty, one standard deviation.
+        details: further facts for the report.
+        reason: why there is no value, if there is none.
+    """
 
     value: float
     error: float
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    reason: str = ""
 
 
 def moments(values: Values, weights: Values | None = None) -> tuple[float, float, float, float]:
@@ -137,27 +147,56 @@ def distances(
     *,
     replicas: int,
     seed: int,
+    drop_out_of_range: bool = False,
 ) -> dict[str, Estimate]:
-    """``separation_<obs>`` and ``w1_<obs>`` of every observable, ``separation_mean``; bootstrap errors."""
+    """``separation_<obs>``, ``w1_<obs>`` and ``ks_<obs>`` of every observable, ``separation_mean``.
+
+    Args:
+        generated: the generated events.
+        reference: as many reference events.
+        edges: histogram edges by observable.
+        replicas: bootstrap replicas for the errors.
+        seed: their seed.
+        drop_out_of_range: leave entries beyond the edges out of separation powers instead of counting them; an
+            undefined value of an event counts as 0 then (see `separation_inside`).
+    """
     samplers = (
         Resampler(len(generated.index), replicas=replicas, seed=seed),
         Resampler(len(reference.index), replicas=replicas, seed=seed + 1),
     )
+    separation = separation_inside if drop_out_of_range else separation_power
     result: dict[str, Estimate] = {}
     values, drawn = [], []
     for name, edge in edges.items():
         g, r = generated.values(name), reference.values(name)
-        histogram_g, replica_g = samplers[0].histograms(g, edge, generated.weights)
-        histogram_r, replica_r = samplers[1].histograms(r, edge, reference.weights)
-        values.append(float(separation_power(histogram_g, histogram_r)))
-        drawn.append(separation_power(replica_g, replica_r))
-        result[f"separation_{name}"] = Estimate(value=values[-1], error=float(drawn[-1].std(ddof=1)))
-        w1 = wasserstein(g, r, generated.weights, reference.weights)
-        replica = wasserstein_replicas(g, r, samplers, generated.weights, reference.weights)
-        result[f"w1_{name}"] = Estimate(value=w1, error=float(replica.std(ddof=1)))
-    mean = np.mean(drawn, axis=0)
-    result["separation_mean"] = Estimate(value=float(np.mean(values)), error=float(mean.std(ddof=1)))
+        counted_g, counted_r = (_zeros_for_undefined(g), _zeros_for_undefined(r)) if drop_out_of_range else (g, r)
+        histogram_g, replica_g = samplers[0].histograms(counted_g, edge, generated.weights)
+        histogram_r, replica_r = samplers[1].histograms(counted_r, edge, reference.weights)
+        values.append(float(separation(histogram_g, histogram_r)))
+        drawn.append(separation(replica_g, replica_r))
+        result[f"separation_{name}"] = Estimate(
+            value=values[-1], error=_spread(drawn[-1]), details=out_of_range(histogram_r, histogram_g)
+        )
+        w1, ks = line_distances(g, r, generated.weights, reference.weights)
+        replica_w1, replica_ks = line_replicas(g, r, samplers, generated.weights, reference.weights)
+        result[f"w1_{name}"] = Estimate(value=w1, error=_spread(replica_w1))
+        result[f"ks_{name}"] = Estimate(value=ks, error=_spread(replica_ks))
+    kept = [k for k, value in enumerate(values) if math.isfinite(value)]
+    mean = np.mean([drawn[k] for k in kept], axis=0) if kept else np.full(replicas, np.nan)
+    value = float(np.mean([values[k] for k in kept])) if kept else math.nan
+    result["separation_mean"] = Estimate(value=value, error=_spread(mean))
     return result
+
+
+def _zeros_for_undefined(values: Values) -> Values:
+    """Values of events with 0 for undefined ones; entries of which an event has several stay undefined."""
+    return np.where(np.isnan(values), 0.0, values) if values.ndim == 1 else values
+
+
+def _spread(replicas: Floats) -> float:
+    """Standard deviation of the replicas that are defined."""
+    defined = replicas[np.isfinite(replicas)]
+    return float(defined.std(ddof=1)) if defined.size > 1 else math.nan
 
 
 def edges_for(reference: Sample, *, n: int, bins: int | None) -> dict[str, Floats]:

@@ -10,6 +10,10 @@ from hepflows.errors import ConfigError
 from validation.gates import Gate  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
 from validation.presets import ClassifierPreset, preset_named
 
+CALOCHALLENGE = "calochallenge"
+COMPATIBLE = (CALOCHALLENGE,)
+"""Public evaluation codes whose conventions can be taken over."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -25,6 +29,8 @@ class Settings:
         replicas: bootstrap replicas for the errors of distances.
         gates: limits by metric name or pattern.
         options: settings of the domain, such as ``{"threshold_mev": 1.0}``.
+        compat: follow the conventions of a public evaluation code where they differ from ours: ``calochallenge`` leaves
+            entries beyond the histograms' edges out of separation powers; None counts them.
         reference_label: what the reference is called in pictures and tables; None for the domain's word.
         seed: seed of every random choice.
         device: torch device of the classifier.
@@ -39,6 +45,7 @@ class Settings:
     replicas: int = 100
     gates: Mapping[str, Gate] = field(default_factory=dict)
     options: Mapping[str, float] = field(default_factory=dict)
+    compat: str | None = None
     reference_label: str | None = None
     seed: int = 0
     device: str = "cpu"
@@ -56,6 +63,14 @@ class Settings:
                 raise ConfigError("setting too small", where=name, expected=f"{low} or more", found=value)
         if not 0 <= self.seed < 2**63:
             raise ConfigError("not a seed", where="seed", expected="0 <= seed < 2**63", found=self.seed)
+        if self.compat is not None and self.compat not in COMPATIBLE:
+            raise ConfigError(
+                "unknown evaluation code",
+                where="compat",
+                expected=", ".join(COMPATIBLE),
+                found=self.compat,
+                remedy="leave it out for our own conventions",
+            )
         self.classifier()
 
     def classifier(self) -> ClassifierPreset:

@@ -93,6 +93,19 @@ class ScoreView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CorrelationView:
+    """Correlation matrices of the observables with one value an event, all events used.
+
+    Attributes:
+        labels: of the F observables.
+        matrices: per sample (F, F), NaN where a coefficient does not exist.
+    """
+
+    labels: tuple[str, ...]
+    matrices: Mapping[str, Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Views:
     """All pictures of a comparison; the first sample is the reference.
 
@@ -107,6 +120,7 @@ class Views:
     examples: tuple[ExampleView, ...]
     scores: tuple[ScoreView, ...]
     discs: Mapping[str, tuple[Discs, ...]] = field(default_factory=dict)
+    correlations: CorrelationView | None = None
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

@@ -68,7 +68,8 @@ def test_json_form_is_stable(points, domain):
     metrics = document["samples"]["generated"]
     assert set(metrics) == {
         "a_mean", "a_std", *(f"b_bin_{k}" for k in range(5)),
-        *(f"{kind}_{name}" for kind in ("separation", "w1") for name in ("a", "b", "all")),
+        *(f"{kind}_{name}" for kind in ("separation", "w1", "ks") for name in ("a", "b", "all")),
+        "precision", "recall", "density", "coverage", "correlation_rms", "correlation_max",
         "separation_mean", "auc_all", "jsd_all", "auc_log", "jsd_log",
     }  # fmt: skip
     for entry in metrics.values():

@@ -110,7 +110,7 @@ def test_fpd_and_kpd(arrays, numbers):
         points=fpd["num_points"],
         seed=fpd["seed"],
     )
-    assert [found.value, found.fit_error] == pytest.approx(numbers["fpd"], rel=1e-4)
+    assert [found.value, found.fit_error] == pytest.approx(numbers["fpd"], rel=1e-6)
     kpd = numbers["settings"]["kpd"]
     found = kernel_physics_distance(
         *features, batch_size=kpd["batch_size"], batches=kpd["num_batches"], seed=kpd["seed"]

@@ -1,0 +1,43 @@
+"""Event weights: whether there are any, and how many events they leave."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hepflows.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def are_weighted(weights: NDArray[np.floating] | None) -> bool:
+    """Whether events count differently; equal weights are none."""
+    return weights is not None and bool(np.any(weights != weights[0]))
+
+
+def effective_sample_size(weights: NDArray[np.floating]) -> tuple[float, float]:
+    """Kish's effective sample size (sum w)^2 / sum w^2 and its statistical uncertainty.
+
+    Means of weighted events scatter as those of so many events without weights (L. Kish, Survey Sampling, 1965).
+
+    Args:
+        weights: event weights (N,).
+
+    Returns:
+        Size between 0 and N, and its error for the first two moments of the weights measured on N events (linear
+        propagation); the error is 0 for equal weights.
+
+    Raises:
+        DataError: weights that are all zero.
+    """
+    w = np.asarray(weights, np.float64)
+    first, second = float(w.mean()) if w.size else 0.0, float((w * w).mean()) if w.size else 0.0
+    if second <= 0:
+        raise DataError("weights of a sample are all zero", where="weights", remedy="check the weights")
+    share = first**2 / second
+    # derivative of m1^2 / m2 by each event's w and w^2, whose mean over the events is zero
+    influence = share * (2 * w / first - w * w / second - 1) if first else np.zeros_like(w)
+    return len(w) * share, math.sqrt(len(w)) * float(influence.std())

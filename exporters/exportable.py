@@ -134,6 +134,8 @@ def apply_policy(
             where=f"event {row}",
             expected=f"{condition.low:g} ... {condition.high:g} {condition.unit}",
             found=f"{conditions[row, column]:g}; {outside}",
-            remedy="stay inside the range, or clamp to it with --out-of-range warn (in Python out_of_range='clamp')",
+            remedy="give a number"
+            if policy == "clamp"
+            else "stay inside the range, or clamp to it: out_of_range='clamp', on the command line --out-of-range warn",
         )
     return np.clip(conditions, low, high)

@@ -98,7 +98,7 @@ def from_properties(properties: Mapping[str, str], *, where: object) -> dict[str
             "the model lacks metadata of this contract",
             where=where,
             found=f"no {', '.join(missing)}",
-            remedy="use a file written by `hepflows export`",
+            remedy="it was written by another version of hepflows or another program: export the generator again",
         )
     return found
 

@@ -19,9 +19,10 @@ import numpy as np
 from calofast.classifier_inputs import feature_matrix
 from calofast.images import layer_images
 from calofast.shower_observables import event_observables, voxel_observables
+from calofast.shower_profiles import profile_observables, shower_response
 from calofast.shower_shapes import layer_label
 from hepflows.errors import ConfigError, DataError, GeometryError, UnitsError
-from hepflows.observable import Image, Observable
+from hepflows.observable import Image, Observable, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -200,7 +201,11 @@ class ShowerDomain:
             widths of a layer without energy are NaN.
         """
         showers = showers.with_threshold(self._threshold(showers, threshold_mev))
-        return (*event_observables(showers), *voxel_observables(showers))
+        return (*event_observables(showers), *profile_observables(showers), *voxel_observables(showers))
+
+    def response(self, showers: Showers, /) -> Response:
+        """Incident and deposited energy, longitudinal and radial profile, hit threshold applied."""
+        return shower_response(showers.with_threshold(self._threshold(showers, None)))
 
     def classifier_inputs(
         self, showers: Showers, /, *, preset: str, inputs: str, threshold_mev: float | None = None

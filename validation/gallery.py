@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from validation.detector_plots import detector_figures
 from validation.event_plots import disc_figure, mean_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
@@ -66,6 +67,7 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
             caption="The numbers ..._bin_k of the table are the ratios of such points.",
             figure=profile_figure([_profile(view, labels) for view in chunk]),
         )
+    yield from _detector(views, labels)
     for i, example in enumerate(views.examples):
         if any(example.images.values()):
             yield Picture(
@@ -99,6 +101,12 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
             caption="Test part of the last training. The dashed diagonal is a perfect generator.",
             figure=classifier_figure(views.scores, views.samples),
         )
+
+
+def _detector(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
+    if views.detector is not None:
+        for key, section, caption, figure in detector_figures(views.detector, labels):
+            yield Picture(key=key, section=section, caption=caption, figure=figure)
 
 
 def _average(rows: dict[str, tuple[Image, ...]]) -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepflows.observable import Observable
+    from validation.metric import JsonValue
 
     Values = NDArray[np.float64] | NDArray[np.float32]
     Floats = NDArray[np.float64]
@@ -60,10 +61,11 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A number with its uncertainty."""
+    """A number with its uncertainty, and further facts for the report."""
 
     value: float
     error: float
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 def moments(values: Values, weights: Values | None = None) -> tuple[float, float, float, float]:

@@ -159,6 +159,8 @@ class Judgement:
     target: float
     rising: bool
     meaning: str
+    two_sided: bool = False
+    chief: bool = True
 
     def metric(self, estimate: Estimate, floor: Estimate, *, n: int) -> Metric:
         """The metric with this estimate and floor; a floor that is not defined is left out."""
@@ -171,8 +173,10 @@ class Judgement:
             n=n,
             target=self.target,
             rising=self.rising,
-            chief=True,
+            two_sided=self.two_sided,
+            chief=self.chief,
             meaning=self.meaning,
+            details=estimate.details,
         )
 
 

@@ -90,8 +90,18 @@ def profile_observables(showers: Showers) -> tuple[Observable, ...]:
 
 def shower_response(showers: Showers) -> Response:
     """Incident and deposited energies in GeV, and energies in MeV by layer and by distance from the axis."""
-    layers = showers.layer_energies_mev
-    edges, unit = _depths(showers.geometry)
+    radial = radial_profile(showers).energies_mev
+    return response_of(showers.geometry, showers.incident_energy_gev, showers.layer_energies_mev, radial)
+
+
+def response_of(
+    geometry: Geometry,
+    incident_energy_gev: NDArray[np.float32],
+    layers_mev: Floats | NDArray[np.float32],
+    radial_mev: NDArray[np.float32],
+) -> Response:
+    """The response of N showers from their energies in layers (N, L) and radial bins (N, K)."""
+    edges, unit = _depths(geometry)
     profiles = [
         Profile(
             name="longitudinal",
@@ -99,24 +109,23 @@ def shower_response(showers: Showers) -> Response:
             value_label="mean energy per mm [MeV/mm]" if unit else "mean energy per layer [MeV]",
             unit=unit,
             edges=edges,
-            values=layers,
+            values=layers_mev,
         )
     ]
-    radial = radial_profile(showers)
-    if len(radial.edges_mm) > 2:
+    if radial_mev.shape[1] > 1:
         profiles.append(
             Profile(
                 name="radial",
                 label="distance from the axis [mm]",
                 value_label="mean energy per mm [MeV/mm]",
                 unit="mm",
-                edges=radial.edges_mm,
-                values=radial.energies_mev,
+                edges=radial_edges(_rings(geometry)[0]),
+                values=radial_mev,
             )
         )
     return Response(
-        truth=showers.incident_energy_gev.astype(np.float64),
-        signal=1e-3 * layers.sum(1),
+        truth=incident_energy_gev.astype(np.float64),
+        signal=1e-3 * layers_mev.sum(1, dtype=np.float64),
         truth_label=r"$E_\mathrm{inc}$",
         signal_label=r"$E_\mathrm{tot}$",
         unit="GeV",

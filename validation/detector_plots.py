@@ -144,6 +144,7 @@ def _matrix_figure(ranges: tuple[RangeView, ...], labels: Mapping[str, str]) -> 
     )
     for i, (name, row) in enumerate(zip(names, tables, strict=True)):
         limit = 1.0 if i == 0 else reach or 1.0
+        mesh = None
         for axes, part, table in zip(grid[i], ranges, row, strict=True):
             axes.minorticks_off()
             axes.set_title(part.title if i == 0 else "")
@@ -151,11 +152,12 @@ def _matrix_figure(ranges: tuple[RangeView, ...], labels: Mapping[str, str]) -> 
                 axes.set_axis_off()
                 continue
             mesh = axes.imshow(table, origin="lower", cmap=colormap, vmin=-limit, vmax=limit)
-            figure.colorbar(mesh, ax=axes, shrink=0.8)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.yaxis.get_major_locator().set_params(integer=True)
             if i == len(names) - 1:
                 axes.set_xlabel("layer")
+        if mesh is not None:
+            figure.colorbar(mesh, ax=grid[i].tolist(), shrink=0.8)
         grid[i, 0].set_ylabel(labels[name] + (" - reference" if i else "") + "\nlayer")
     return figure
 

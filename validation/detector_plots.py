@@ -93,8 +93,18 @@ def _terms(view: DetectorView, name: str, label: str) -> str:
 def _profile_figure(view: DetectorView, k: int, labels: Mapping[str, str]) -> Figure:
     edges, (label, value_label) = view.edges[k], view.labels[k]
     columns = len(view.ranges)
-    figure = Figure(figsize=(3.7 * columns + 0.4, 4.4), layout="constrained")
-    panels = figure.subplots(2, columns, squeeze=False, sharex="col", gridspec_kw={"height_ratios": (2.4, 1)})
+    width, height = 3.7 * columns + 0.4, 4.4
+    figure = Figure(figsize=(width, height))  # fixed places: a layout that is found takes as long as the drawing
+    places = {
+        "left": 0.8 / width,
+        "right": 1 - 0.12 / width,
+        "bottom": 0.5 / height,
+        "top": 1 - 0.35 / height,
+        "wspace": 0.24,
+        "hspace": 0.07,
+        "height_ratios": (2.4, 1),
+    }
+    panels = figure.subplots(2, columns, squeeze=False, sharex="col", gridspec_kw=places)
     palette = colours(list(labels))
     widths, centres = np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
     for column, part in enumerate(view.ranges):

@@ -55,6 +55,13 @@ def validate(
     read_generated: Annotated[
         list[str] | None, Parameter(help="The same for the files of generated events.", negative="")
     ] = None,
+    stream: Annotated[
+        bool | None,
+        Parameter(help="Keep observables only, not events; default: if a file is larger than 2 GB."),
+    ] = None,
+    cache: Annotated[
+        Path | None, Parameter(help="With --stream: directory that keeps what was measured, by the files' content.")
+    ] = None,
     seed: Annotated[int, Parameter(converter=whole_number, help="Seed of splits, bootstrap and classifiers.")] = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -82,6 +89,7 @@ def validate(
     from hepflows.files import check_output, require_file
     from validation.comparison import compare
     from validation.gates import read_gates
+    from validation.reading import event_source
     from validation.settings import Settings
 
     files = name_files(generated)
@@ -104,14 +112,15 @@ def validate(
     apply_threads(threads)
     reader = registry.task_for_file(reference) if task is None else registry.task(task)
     reporter = terminal_reporter()
+    source = event_source(reader, (reference, *files.values()), settings, stream=stream, cache=cache)
     comparison = compare(
-        reader.read(reference, **{"part": piece} | parse_reading(read)),
+        source.read(reference, **{"part": piece} | parse_reading(read)),
         {
-            name: reader.read(path, **parse_reading(read_generated, option="--read-generated"))
+            name: source.read(path, **parse_reading(read_generated, option="--read-generated"))
             for name, path in files.items()
         },
-        reader.domain,
-        settings=settings,
+        source.domain,
+        settings=source.settings,
         provenance={
             "reference": {"file": reference.name, "part": part},
             **{name: {"file": path.name} for name, path in files.items()},

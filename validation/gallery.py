@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from validation.correlation_plots import correlation_figures
+from validation.detector_plots import detector_figures
 from validation.event_plots import disc_figure, mean_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
@@ -67,6 +68,7 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
             caption="The numbers ..._bin_k of the table are the ratios of such points.",
             figure=profile_figure([_profile(view, labels) for view in chunk]),
         )
+    yield from _detector(views, labels)
     for i, example in enumerate(views.examples):
         if any(example.images.values()):
             yield Picture(
@@ -113,6 +115,12 @@ def _correlations(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
                 "differences from the reference (bottom); all events.",
                 figure=figure,
             )
+
+
+def _detector(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
+    if views.detector is not None:
+        for key, section, caption, figure in detector_figures(views.detector, labels):
+            yield Picture(key=key, section=section, caption=caption, figure=figure)
 
 
 def _average(rows: dict[str, tuple[Image, ...]]) -> Figure:

@@ -14,7 +14,9 @@ from hepflows.errors import ConfigError, DataError
 from validation.classifier_result import classifier_metrics
 from validation.classifier_test import ClassifierResult, two_sample_test
 from validation.correlation_plots import correlation_views
-from validation.domain import Drawn, Events, Measured
+from validation.detector_metrics import Chosen, detector_metrics
+from validation.detector_views import detector_view
+from validation.domain import Drawn, Events, Measured, Responding
 from validation.joint import JUDGEMENTS, effective_size, event_observables, joint_metrics, size_judgement
 from validation.measure import (
     Estimate,
@@ -76,10 +78,12 @@ class Job(Generic[EventsT]):
         self.skipped: dict[str, str] = {}
         everything = {"reference": reference, **generated}
         with reporter.stage("observables", total=len(everything), unit="samples") as stage:
-            self.arrays, self.measures = {}, {}
+            self.arrays, self.measures, self.responses = {}, {}, {}
             for name, events in everything.items():
                 self.arrays[name] = _sample(events, domain)
                 self.measures[name] = _measures(events, domain)
+                if isinstance(domain, Responding):
+                    self.responses[name] = domain.response(events)
                 stage.advance()
         self.judgements = {**JUDGEMENTS, **judgements(self.measures["reference"])}
         self.joint = event_observables(self.arrays["reference"])
@@ -152,6 +156,15 @@ class Job(Generic[EventsT]):
             replicas=self.settings.replicas,
             seed=self.settings.seed,
         )
+        if self.responses:
+            judged = detector_metrics(
+                Chosen(response=self.responses["reference"], index=a, weights=r.weights),
+                Chosen(response=self.responses[name], index=index, weights=g.weights),
+                replicas=self.settings.replicas,
+                seed=self.settings.seed,
+            )
+            found |= {key: estimate for key, (estimate, _) in judged.items()}
+            self.judgements |= {key: judgement for key, (_, judgement) in judged.items()}
         advance()
         results = {}
         preset = self.settings.classifier()
@@ -227,6 +240,7 @@ class Job(Generic[EventsT]):
             discs={name: self._discs(name) for name in everything} if isinstance(self.domain, Drawn) else {},
             scores=scores,
             correlations=correlation_views(self.arrays, self.joint),
+            detector=detector_view(self.responses, {name: self.arrays[name].weights for name in self.responses}),
         )
 
     def _discs(self, name: str) -> tuple[Discs, ...]:

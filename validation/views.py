@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepflows.observable import Discs, Image
+    from validation.detector_views import DetectorView
     from validation.measure import Sample
 
     Floats = NDArray[np.float64]
@@ -109,7 +110,8 @@ class CorrelationView:
 class Views:
     """All pictures of a comparison; the first sample is the reference.
 
-    Single events are shown as `examples` or, per sample, as `discs`.
+    Single events are shown as `examples` or, per sample, as `discs`; `detector` is there if the domain tells the
+    response of one.
     """
 
     samples: tuple[str, ...]
@@ -121,6 +123,7 @@ class Views:
     scores: tuple[ScoreView, ...]
     discs: Mapping[str, tuple[Discs, ...]] = field(default_factory=dict)
     correlations: CorrelationView | None = None
+    detector: DetectorView | None = None
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

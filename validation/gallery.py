@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from validation.classifier_pictures import classifier_pictures
 from validation.event_plots import disc_figure, mean_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
@@ -93,12 +94,18 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
                 figure=histogram_figure(histograms),
             )
     if views.scores:
-        yield Picture(
-            key="classifier",
-            section="Classifier test",
-            caption="Test part of the last training. The dashed diagonal is a perfect generator.",
-            figure=classifier_figure(views.scores, views.samples),
-        )
+        yield from _classifier(views, reference_label=reference_label, noun=noun)
+
+
+def _classifier(views: Views, *, reference_label: str, noun: str) -> Iterator[Picture]:
+    yield Picture(
+        key="classifier",
+        section="Classifier test",
+        caption="Test part of the last training. The dashed diagonal is a perfect generator.",
+        figure=classifier_figure(views.scores, views.samples),
+    )
+    for key, section, caption, figure in classifier_pictures(views, reference_label=reference_label, noun=noun):
+        yield Picture(key=key, section=section, caption=caption, figure=figure)
 
 
 def _average(rows: dict[str, tuple[Image, ...]]) -> Figure:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from validation.classifier_views import ClassifierViews
 from validation.histograms import histogram
 from validation.measure import moments
 
@@ -107,6 +108,7 @@ class Views:
     examples: tuple[ExampleView, ...]
     scores: tuple[ScoreView, ...]
     discs: Mapping[str, tuple[Discs, ...]] = field(default_factory=dict)
+    classifier: ClassifierViews = field(default_factory=ClassifierViews)
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

@@ -70,6 +70,8 @@ def test_json_form_is_stable(points, domain):
         "a_mean", "a_std", *(f"b_bin_{k}" for k in range(5)),
         *(f"{kind}_{name}" for kind in ("separation", "w1") for name in ("a", "b", "all")),
         "separation_mean", "auc_all", "jsd_all", "auc_log", "jsd_log",
+        *(f"{kind}_{name}" for kind in ("ece", "weights_high", "weights_low") for name in ("all", "log")),
+        "auc_gbt", "driver_a", "driver_b",
     }  # fmt: skip
     for entry in metrics.values():
         assert {"value", "error", "floor", "floor_error", "n", "target"} <= set(entry)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calofast.challenge_inputs import challenge_high
 from calofast.classifier_inputs import feature_matrix
 from calofast.images import layer_images
 from calofast.shower_observables import event_observables, voxel_observables
@@ -210,7 +211,8 @@ class ShowerDomain:
         Args:
             showers: N showers.
             preset: ``caloflow`` for its published scales of ``low`` and ``low_normed``; every other name
-                takes those of the CaloChallenge.
+                takes those of the CaloChallenge. ``calochallenge`` for its published ``high``; every other name
+                takes all observables.
             inputs: ``low`` (voxels), ``low_normed`` (voxels / E_layer), ``log`` (log10 of voxels, dark
                 voxels at the threshold) or ``high`` (the observables, without voxel energies).
             threshold_mev: overrides the domain's threshold.
@@ -223,6 +225,8 @@ class ShowerDomain:
             raise ConfigError("unknown classifier inputs", expected=", ".join(INPUTS), found=inputs)
         threshold = self._threshold(showers, threshold_mev)
         showers = showers.with_threshold(threshold)
+        if preset == "calochallenge" and inputs == "high":
+            return challenge_high(showers)
         return feature_matrix(showers, inputs=inputs, caloflow=preset == "caloflow", threshold_mev=threshold)
 
     def mirrors(self, showers: Showers, /, *, inputs: str) -> tuple[NDArray[np.int64], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,14 +13,16 @@ from validation.event_plots import disc_figure
 from validation.plots import REFERENCE_COLOUR, colours, image_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
 
     from validation.classifier_views import DriverView, LearningView
     from validation.views import ScoreView, Views
 
+_T = TypeVar("_T")
 _SHOWN_DRIVERS = 12
+_LARGEST_ERROR = 0.2  # bins of the reliability diagram with fewer than about five events say nothing
 _WEIGHT_REACH = 2.5  # decades of the weight on either side of 1
 
 
@@ -29,9 +31,7 @@ def classifier_pictures(views: Views, *, reference_label: str, noun: str) -> Ite
     caption = (
         "Share of reference events against the calibrated score (last training), on events unseen by training and "
     )
-    caption += (
-        "calibration. On the diagonal scores are probabilities; bins with less than 0.1 % of the events are left out."
-    )
+    caption += "calibration. On the diagonal scores are probabilities; bins with an error above 0.2 are left out."
     yield "calibration", "Classifier: calibration", caption, calibration_figure(views.scores, views.samples)
     caption = (
         f"Weights w = f / (1 - f) = p_reference / p_generated (last training). Generated {noun} far to the left are "
@@ -61,11 +61,18 @@ def classifier_pictures(views: Views, *, reference_label: str, noun: str) -> Ite
         )
         caption += f"too seldom, by the weights of the sharpest network ({extreme.inputs} inputs)."
         if extreme.discs:
-            rows = {key.replace("reference", reference_label, 1): row for key, row in extreme.discs.items()}
-            yield f"extremes_{number}", section, caption, disc_figure(rows)
+            yield f"extremes_{number}", section, caption, disc_figure(_labelled(extreme.discs, reference_label))
         elif any(extreme.images.values()):
-            figure = image_figure(dict(extreme.images), dict(extreme.titles))
-            yield f"extremes_{number}", section, caption, figure
+            images, titles = _labelled(extreme.images, reference_label), _labelled(extreme.titles, reference_label)
+            yield f"extremes_{number}", section, caption, image_figure(images, titles)
+
+
+def _labelled(rows: Mapping[str, _T], reference_label: str) -> dict[str, _T]:
+    """Rows of extreme events under the name that the report gives the reference."""
+    return {
+        key.replace("reference", reference_label, 1) if key.startswith("reference, ") else key: row
+        for key, row in rows.items()
+    }
 
 
 def calibration_figure(scores: Sequence[ScoreView], samples: Sequence[str]) -> Figure:
@@ -76,12 +83,12 @@ def calibration_figure(scores: Sequence[ScoreView], samples: Sequence[str]) -> F
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, linestyle="--")
         for score in (s for s in scores if s.inputs == name):
             curve = calibration_curve(score.scores, score.labels)
-            shown = curve.shares > 1e-3
+            shown = curve.errors < _LARGEST_ERROR
             axes.errorbar(
                 curve.predicted[shown],
                 curve.observed[shown],
                 curve.errors[shown],
-                fmt="o-",
+                fmt="o",
                 ms=3,
                 lw=0.9,
                 color=palette[score.sample],

@@ -236,7 +236,7 @@ class ClassifierStudy:
                 )
             )
         rows = [row for row in rows if np.isfinite(row.ks.value)]
-        return DriverView(sample=t.sample, inputs=inputs, rows=tuple(sorted(rows, key=lambda r: -r.ks.value)))
+        return DriverView(sample=t.sample, inputs=inputs, rows=tuple(sorted(rows, key=lambda row: -row.pull())))
 
     def _driver(self, observable: str, sample: tuple[str, Index], logs: Floats, highest: bool) -> Driver:
         part = self.job.arrays[sample[0]].take(sample[1])

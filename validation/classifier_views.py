@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
 
     from hepflows.observable import Discs, Image
     from validation.measure import Estimate
+
+
+_SMALL = 1e-6  # an error of 0 must not divide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +55,16 @@ class DriverRow:
     difference: Estimate
     reference_ks: Estimate
 
+    def pull(self) -> float:
+        """Distance beyond its floor in units of their error; a floor that is not defined counts as 0."""
+        if not math.isfinite(self.floor.value):
+            return self.ks.value / max(self.ks.error, _SMALL)
+        return (self.ks.value - self.floor.value) / max(math.hypot(self.ks.error, self.floor.error), _SMALL)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DriverView:
-    """Observables of one sample, the one that drives the classifier most first."""
+    """Observables of one sample, in falling order of `DriverRow.pull`."""
 
     sample: str
     inputs: str

@@ -1,6 +1,6 @@
 """Classifier weights w = f / (1 - f) = p_reference / p_generated, event by event, and the tails of their distribution.
 
-An AUC is one number; the weights tell where a generator fails (arXiv 2305.16774, section 2): generated events with
+An AUC is one number; the weights tell where a generator fails (arXiv 2305.16774): generated events with
 w << 1 lie where the generator makes too many, reference events with w >> 1 where it makes too few or none.
 """
 
@@ -27,7 +27,7 @@ LOW: Final = 0.1
 
 
 def likelihood_ratios(scores: Floats) -> Floats:
-    """Weights w = f / (1 - f), shape (N,), of calibrated scores f with 0 < f < 1 (arXiv 1506.02169, eq. 2)."""
+    """Weights w = f / (1 - f), shape (N,), of calibrated scores f with 0 < f < 1 (arXiv 1506.02169)."""
     return np.asarray(scores / (1 - scores), np.float64)
 
 

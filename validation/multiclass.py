@@ -2,7 +2,7 @@
 
 Pairs of two-class tests with AUC near 1 cannot rank generators. A classifier trained on the generated samples of all
 of them, asked about *reference* events, can: the generator that it most often takes for the author of a reference
-event is the closest one (arXiv 2211.11765, section IV; used in arXiv 2410.21611). Here the second half of the
+event is the closest one (arXiv 2211.11765; used in arXiv 2410.21611). Here the second half of the
 reference is one more class, so that the same numbers say what a perfect generator would reach.
 """
 

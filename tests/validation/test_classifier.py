@@ -121,10 +121,10 @@ def test_hanley_mcneil_matches_simulation():
 
 
 def test_preset_caloflow_is_the_published_one():
-    # arXiv 2106.05285, section IV.B
+    # arXiv 2106.05285
     assert PRESETS["caloflow"] == ClassifierPreset(
         name="caloflow",
-        hidden=(512, 512, 512),  # "three layers of 512"
+        hidden=(512, 512, 512),  # three layers
         negative_slope=0.01,  # LeakyReLU with the slope of PyTorch
         learning_rate=1e-3,
         batch_size=1000,

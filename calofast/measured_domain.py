@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from calofast.challenge_inputs import challenge_high, high_measure
 from calofast.classifier_inputs import high_columns
 from calofast.compatibility import check_compatible, compare_spectra
 from calofast.images import mean_images
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calofast.measured import MeasuredShowers
-    from hepflows.observable import Image, Response
+    from hepflows.observable import Image, Measure, Response
 
 INPUTS: Final = ("high", "layers")
 
@@ -110,19 +111,25 @@ class MeasuredDomain:
         """Incident and deposited energy, longitudinal and radial profile."""
         return response_of(showers.geometry, showers.incident_energy_gev, showers.layers_mev, showers.radial_mev)
 
+    def measures(self, showers: MeasuredShowers, /) -> tuple[Measure, ...]:
+        """What FPD and KPD are made of, as of showers in memory."""
+        return (high_measure(self.classifier_inputs(showers, preset="calochallenge", inputs="high")),)
+
     def classifier_inputs(
         self,
         showers: MeasuredShowers,
         /,
         *,
-        preset: str,  # noqa: ARG002 - the same for all presets
+        preset: str,
         inputs: str,
     ) -> NDArray[np.float32]:
-        """Features (N, F): log10 E_inc, then the observables (``high``) or log10 of layer energies (``layers``)."""
+        """Features (N, F): log10 E_inc, then observables (``high``) or log10 of layer energies (``layers``)."""
         if inputs not in INPUTS:
             raise ConfigError("unknown classifier inputs", expected=", ".join(INPUTS), found=inputs)
         energy = np.log10(1e3 * showers.incident_energy_gev.astype(np.float64))[:, None]
         observables = showers.event_observables()
+        if preset == "calochallenge" and inputs == "high":
+            return challenge_high(showers.incident_energy_gev, observables)
         if inputs == "layers":
             observables = tuple(o for o in observables if o.name.startswith("layer_energy_"))
         return np.concatenate([energy, high_columns(observables)], axis=1).astype(np.float32)

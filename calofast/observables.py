@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calofast.challenge_inputs import challenge_high, high_measure
 from calofast.classifier_inputs import feature_matrix
 from calofast.compatibility import check_compatible, compare_spectra
 from calofast.images import layer_images
@@ -164,16 +165,8 @@ class ShowerDomain:
         return shower_response(showers.with_threshold(self._threshold(showers, None)))
 
     def measures(self, showers: Showers, /) -> tuple[Measure, ...]:
-        """What the published metrics between whole samples are made of: the ``high`` inputs of the classifier test."""
-        features = self.classifier_inputs(showers, preset="calochallenge", inputs="high")
-        return (
-            Measure(
-                kind="physics",
-                names=("fpd", "kpd"),
-                label="log10 of E_inc and all observables with one value a shower, as in the classifier test",
-                values=features,
-            ),
-        )
+        """What FPD and KPD are made of: the published ``high`` inputs of the CaloChallenge."""
+        return (high_measure(self.classifier_inputs(showers, preset="calochallenge", inputs="high")),)
 
     def classifier_inputs(
         self, showers: Showers, /, *, preset: str, inputs: str, threshold_mev: float | None = None
@@ -183,7 +176,8 @@ class ShowerDomain:
         Args:
             showers: N showers.
             preset: ``caloflow`` for its published scales of ``low`` and ``low_normed``; every other name
-                takes those of the CaloChallenge.
+                takes those of the CaloChallenge. ``calochallenge`` for its published ``high``; every other name
+                takes all observables.
             inputs: ``low`` (voxels), ``low_normed`` (voxels / E_layer), ``log`` (log10 of voxels, dark
                 voxels at the threshold) or ``high`` (the observables, without voxel energies).
             threshold_mev: overrides the domain's threshold.
@@ -196,6 +190,8 @@ class ShowerDomain:
             raise ConfigError("unknown classifier inputs", expected=", ".join(INPUTS), found=inputs)
         threshold = self._threshold(showers, threshold_mev)
         showers = showers.with_threshold(threshold)
+        if preset == "calochallenge" and inputs == "high":
+            return challenge_high(showers.incident_energy_gev, event_observables(showers))
         return feature_matrix(showers, inputs=inputs, caloflow=preset == "caloflow", threshold_mev=threshold)
 
     def mirrors(self, showers: Showers, /, *, inputs: str) -> tuple[NDArray[np.int64], ...]:

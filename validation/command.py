@@ -32,6 +32,13 @@ def validate(
     epochs: Annotated[
         int | None, Parameter(converter=whole_number, help="Epochs of each training; default: the preset's.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        Parameter(converter=whole_number, help="Folds of a k-fold classifier test, 3 or more, in place of trainings."),
+    ] = None,
+    learning_curve: Annotated[
+        bool, Parameter(help="Repeat the classifier test with 1/8, 1/4 and 1/2 of its training events.", negative="")
+    ] = False,
     inputs: Annotated[
         list[str] | None,
         Parameter(help="Classifier inputs: low, low_normed, log, high; all for jets. May be repeated.", negative=""),
@@ -99,6 +106,8 @@ def validate(
         preset=preset,
         trainings=trainings,
         epochs=epochs,
+        folds=folds,
+        learning_curve=learning_curve,
         inputs=None if not inputs else tuple(inputs),
         gates={} if gates is None else read_gates(gates),
         options={} if threshold_mev is None else {"threshold_mev": threshold_mev},

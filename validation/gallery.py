@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from validation.classifier_pictures import classifier_pictures
 from validation.correlation_plots import correlation_figures
 from validation.detector_plots import detector_figures
 from validation.event_plots import disc_figure, mean_figure
@@ -97,12 +98,18 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
             )
     yield from _correlations(views, labels)
     if views.scores:
-        yield Picture(
-            key="classifier",
-            section="Classifier test",
-            caption="Test part of the last training. The dashed diagonal is a perfect generator.",
-            figure=classifier_figure(views.scores, views.samples),
-        )
+        yield from _classifier(views, reference_label=reference_label, noun=noun)
+
+
+def _classifier(views: Views, *, reference_label: str, noun: str) -> Iterator[Picture]:
+    yield Picture(
+        key="classifier",
+        section="Classifier test",
+        caption="Test part of the last training. The dashed diagonal is a perfect generator.",
+        figure=classifier_figure(views.scores, views.samples),
+    )
+    for key, section, caption, figure in classifier_pictures(views, reference_label=reference_label, noun=noun):
+        yield Picture(key=key, section=section, caption=caption, figure=figure)
 
 
 def _correlations(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:

@@ -12,7 +12,9 @@ import numpy as np
 
 from hepflows.errors import ConfigError, DataError
 from validation.classifier_result import classifier_metrics
+from validation.classifier_study import ClassifierStudy, Tested
 from validation.classifier_test import ClassifierResult, two_sample_test
+from validation.classifier_views import ClassifierViews
 from validation.correlation_plots import correlation_views
 from validation.detector_metrics import Chosen, detector_metrics
 from validation.detector_views import detector_view
@@ -93,6 +95,7 @@ class Job(Generic[EventsT]):
         self.bins = bin_edges(self.arrays["reference"].binning, settings.condition_bins)
         self.profiled = domain.profiled(reference)
         self._features: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self.classifier_views = ClassifierViews()
 
     def _n(self, name: str) -> int:
         return min(len(self.reference) // 2, len(self.generated[name]))
@@ -101,7 +104,7 @@ class Job(Generic[EventsT]):
         """All metrics of all samples, and the classifier scores."""
         shuffled = np.random.default_rng(self.settings.seed).permutation(len(self.reference))
         floors: dict[int, tuple[dict[str, Estimate], dict[str, ClassifierResult]]] = {}
-        metrics, scores = {}, []
+        metrics, scores, tested = {}, [], []
         sizes = {self._n(name) for name in self.generated}
         preset = self.settings.classifier()
         total = (len(self.generated) + len(sizes)) * (1 + len(self.inputs) * preset.trainings)
@@ -115,6 +118,7 @@ class Job(Generic[EventsT]):
                 chosen = choose_generated(c[name], c["reference"][a], c["reference"][b], n, seed=self.settings.seed)
                 found, classified = self._measure((name, chosen), a, stage.advance)
                 metrics[name] = self._join(name, n, found, floors[n][0])
+                tested.append(Tested(sample=name, a=a, b=b, chosen=chosen, results=classified, floors=floors[n][1]))
                 for inputs, result in classified.items():
                     suffix = f"_{inputs}" if len(self.domain.inputs) > 1 else ""
                     metrics[name] |= classifier_metrics(result, floors[n][1][inputs], inputs=inputs, n=n, suffix=suffix)
@@ -127,6 +131,9 @@ class Job(Generic[EventsT]):
                             labels=result.labels,
                         )
                     )
+        if self.inputs:
+            more, self.classifier_views = ClassifierStudy(self, tested).run()
+            metrics = {name: found | more[name] for name, found in metrics.items()}
         return metrics, tuple(scores)
 
     def _measure(
@@ -171,20 +178,22 @@ class Job(Generic[EventsT]):
         groups = condition_groups(self.conditions["reference"][a], self.conditions[name][index])
         for inputs in self.inputs:
             results[inputs] = two_sample_test(
-                self._inputs_of("reference", inputs)[a],
-                self._inputs_of(name, inputs)[index],
+                self.inputs_of("reference", inputs)[a],
+                self.inputs_of(name, inputs)[index],
                 preset,
                 groups=(groups[0], groups[1]),
                 weights=(r.weights, g.weights),
                 mirrors=self.domain.mirrors(self.reference, inputs=inputs),
                 standardise=True if inputs == "log" else None,
+                folds=self.settings.folds,
                 seed=self.settings.seed,
                 device=self.settings.device,
             )
             advance(preset.trainings)
         return found, results
 
-    def _inputs_of(self, name: str, inputs: str) -> NDArray[np.float32]:
+    def inputs_of(self, name: str, inputs: str) -> NDArray[np.float32]:
+        """Classifier inputs (N, F) of all events of a sample, computed once."""
         if (name, inputs) not in self._features:
             events = self.reference if name == "reference" else self.generated[name]
             preset = self.settings.classifier().name
@@ -241,6 +250,7 @@ class Job(Generic[EventsT]):
             scores=scores,
             correlations=correlation_views(self.arrays, self.joint),
             detector=detector_view(self.responses, {name: self.arrays[name].weights for name in self.responses}),
+            classifier=self.classifier_views,
         )
 
     def _discs(self, name: str) -> tuple[Discs, ...]:

@@ -23,6 +23,8 @@ class Settings:
         preset: classifier preset, a name of `validation.PRESETS` or an own `ClassifierPreset`.
         trainings: trainings of each classifier, None for the preset's number, 0 for no classifier test.
         epochs: epochs of each training, None for the preset's number.
+        folds: k of a k-fold classifier test (at least 3), None for the independent splits of `trainings`.
+        learning_curve: whether the classifier test is repeated with 1/8, 1/4 and 1/2 of the training events.
         inputs: input sets of the classifier test, None for all the domain offers.
         bins: number of histogram bins, None for Rice's rule; published edges stay.
         condition_bins: number of bins of the condition for profiles.
@@ -39,6 +41,8 @@ class Settings:
     preset: str | ClassifierPreset = "quick"
     trainings: int | None = None
     epochs: int | None = None
+    folds: int | None = None
+    learning_curve: bool = False
     inputs: tuple[str, ...] | None = None
     bins: int | None = None
     condition_bins: int = 5
@@ -54,6 +58,7 @@ class Settings:
         for name, low in (
             ("trainings", 0),
             ("epochs", 1),
+            ("folds", 3),
             ("bins", 2),
             ("condition_bins", 1),
             ("replicas", 2),
@@ -78,6 +83,6 @@ class Settings:
         preset = preset_named(self.preset) if isinstance(self.preset, str) else self.preset
         return dataclasses.replace(
             preset,
-            trainings=preset.trainings if self.trainings is None else max(1, self.trainings),
+            trainings=self.folds or (preset.trainings if self.trainings is None else max(1, self.trainings)),
             epochs=preset.epochs if self.epochs is None else self.epochs,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from validation.classifier_views import ClassifierViews
 from validation.histograms import histogram
 from validation.measure import moments
 
@@ -124,6 +125,7 @@ class Views:
     discs: Mapping[str, tuple[Discs, ...]] = field(default_factory=dict)
     correlations: CorrelationView | None = None
     detector: DetectorView | None = None
+    classifier: ClassifierViews = field(default_factory=ClassifierViews)
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

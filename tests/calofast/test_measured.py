@@ -52,10 +52,16 @@ def test_chunks_give_what_the_whole_gives(showers, weighted):
         np.testing.assert_array_equal(mine.edges, theirs.edges)
     for mine, theirs in zip(MEASURED.images(measured), cf.OBSERVABLES.images(showers), strict=True):
         np.testing.assert_allclose(mine.values, theirs.values, rtol=1e-4, atol=1e-6)
-    features = MEASURED.classifier_inputs(measured, preset="quick", inputs="high")
-    np.testing.assert_allclose(
-        features, cf.OBSERVABLES.classifier_inputs(showers, preset="quick", inputs="high"), rtol=1e-5, atol=1e-6
-    )
+    for preset in ("quick", "calochallenge"):
+        np.testing.assert_allclose(
+            MEASURED.classifier_inputs(measured, preset=preset, inputs="high"),
+            cf.OBSERVABLES.classifier_inputs(showers, preset=preset, inputs="high"),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+    (mine,), (theirs,) = MEASURED.measures(measured), cf.OBSERVABLES.measures(showers)
+    assert (mine.names, mine.label) == (theirs.names, theirs.label)
+    np.testing.assert_allclose(mine.values, theirs.values, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(MEASURED.condition(measured), cf.OBSERVABLES.condition(showers))
     some = measured.select(np.array([5, 2]))
     np.testing.assert_array_equal(some.columns, measured.columns[[5, 2]])

@@ -71,6 +71,8 @@ def test_json_form_is_stable(points, domain):
         *(f"{kind}_{name}" for kind in ("separation", "w1", "ks") for name in ("a", "b", "all")),
         "precision", "recall", "density", "coverage", "correlation_rms", "correlation_max",
         "separation_mean", "auc_all", "jsd_all", "auc_log", "jsd_log",
+        *(f"{kind}_{name}" for kind in ("ece", "weights_high", "weights_low") for name in ("all", "log")),
+        "auc_gbt", "driver_a", "driver_b",
     }  # fmt: skip
     for entry in metrics.values():
         assert {"value", "error", "floor", "floor_error", "n", "target"} <= set(entry)

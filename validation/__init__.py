@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from validation.baseline import Baseline, read_baseline
     from validation.classifier_test import ClassifierResult, two_sample_test
     from validation.comparison import Comparison, compare
     from validation.distances import wasserstein
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
     from validation.metric import Metric
     from validation.presets import PRESETS, ClassifierPreset
     from validation.settings import Settings
+    from validation.suites import SUITES, Suite
+    from validation.timing import Timing, read_timing
 
 __all__ = [
     "PRESETS",
+    "SUITES",
+    "Baseline",
     "ClassifierPreset",
     "ClassifierResult",
     "Comparison",
@@ -31,14 +36,24 @@ __all__ = [
     "Gate",
     "Metric",
     "Settings",
+    "Suite",
+    "Timing",
     "compare",
+    "read_baseline",
     "read_gates",
+    "read_timing",
     "separation_power",
     "two_sample_test",
     "wasserstein",
 ]
 
 _HOME = {
+    "Baseline": "baseline",
+    "read_baseline": "baseline",
+    "SUITES": "suites",
+    "Suite": "suites",
+    "Timing": "timing",
+    "read_timing": "timing",
     "PRESETS": "presets",
     "ClassifierPreset": "presets",
     "ClassifierResult": "classifier_test",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from validation.event_plots import disc_figure, mean_figure
+from validation.nearest_plots import nearest_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
 if TYPE_CHECKING:
@@ -92,12 +93,24 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
                 "undefined, in the order of the legend; they count in the separation power.",
                 figure=histogram_figure(histograms),
             )
+    yield from _nearest(views, labels)
     if views.scores:
         yield Picture(
             key="classifier",
             section="Classifier test",
             caption="Test part of the last training. The dashed diagonal is a perfect generator.",
             figure=classifier_figure(views.scores, views.samples),
+        )
+
+
+def _nearest(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
+    if views.nearest:
+        yield Picture(
+            key="nearest",
+            section="Copies of training events",
+            caption="Distances to the nearest training event and to the nearest other event of the same sample, in "
+            "standard deviations of the observables. Copied events lie to the left of the reference.",
+            figure=nearest_figure(_named(views.nearest, labels)),
         )
 
 

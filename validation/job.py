@@ -14,6 +14,7 @@ from hepflows.errors import ConfigError, DataError
 from validation.classifier_result import classifier_metrics
 from validation.classifier_test import ClassifierResult, two_sample_test
 from validation.domain import Drawn, Events, Measured
+from validation.event_metrics import JUDGEMENTS, EventMetrics
 from validation.measure import (
     Estimate,
     Sample,
@@ -61,6 +62,8 @@ class Job(Generic[EventsT]):
         domain: Domain[EventsT],
         settings: Settings,
         reporter: Reporter,
+        *,
+        training: EventsT | None = None,
     ) -> None:
         self.domain, self.settings, self.reporter = domain, settings, reporter
         self.reference, self.generated = reference, generated
@@ -79,7 +82,16 @@ class Job(Generic[EventsT]):
                 self.arrays[name] = _sample(events, domain)
                 self.measures[name] = _measures(events, domain)
                 stage.advance()
-        self.judgements = judgements(self.measures["reference"])
+        self.judgements = {**judgements(self.measures["reference"]), **JUDGEMENTS}
+        if training is not None:
+            domain.compatible(training, reference)
+        self.events = EventMetrics(
+            self.arrays,
+            None if training is None else _sample(training, domain),
+            most=settings.suite().neighbours,
+            replicas=settings.replicas,
+            seed=settings.seed,
+        )
         self.conditions = {name: domain.condition(events) for name, events in everything.items()}
         largest = max(self._n(name) for name in generated)
         self.edges = edges_for(self.arrays["reference"], n=largest, bins=settings.bins)
@@ -140,6 +152,7 @@ class Job(Generic[EventsT]):
             replicas=self.settings.replicas,
             seed=self.settings.seed,
         )
+        found |= self.events.measure(name, g, r)
         advance()
         results = {}
         preset = self.settings.classifier()
@@ -211,6 +224,7 @@ class Job(Generic[EventsT]):
             examples=() if isinstance(self.domain, Drawn) else tuple(self._example(share) for share in (0.2, 0.8)),
             discs={name: self._discs(name) for name in everything} if isinstance(self.domain, Drawn) else {},
             scores=scores,
+            nearest=self.events.views,
         )
 
     def _discs(self, name: str) -> tuple[Discs, ...]:

@@ -157,7 +157,8 @@ class Judgement:
     """How a metric is to be read."""
 
     target: float
-    rising: bool
+    rising: bool = False
+    two_sided: bool = False
     meaning: str
 
     def metric(self, estimate: Estimate, floor: Estimate, *, n: int) -> Metric:
@@ -171,6 +172,7 @@ class Judgement:
             n=n,
             target=self.target,
             rising=self.rising,
+            two_sided=self.two_sided,
             chief=True,
             meaning=self.meaning,
         )

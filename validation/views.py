@@ -93,6 +93,19 @@ class ScoreView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NearestView:
+    """Distances of the events of a sample to their nearest neighbours, in standard deviations.
+
+    Attributes:
+        to_training: to the nearest training event (N,), None if the training events are not known.
+        to_others: to the nearest other event of the sample (N,).
+    """
+
+    to_training: Floats | None
+    to_others: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Views:
     """All pictures of a comparison; the first sample is the reference.
 
@@ -107,6 +120,7 @@ class Views:
     examples: tuple[ExampleView, ...]
     scores: tuple[ScoreView, ...]
     discs: Mapping[str, tuple[Discs, ...]] = field(default_factory=dict)
+    nearest: Mapping[str, NearestView] = field(default_factory=dict)
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

@@ -66,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(caught.values()) else 1
 
 
-def distorted(showers: Showers, *, preset: str = "quick", replicas: int = 0, seed: int = 0) -> Comparison:
+def distorted(
+    showers: Showers, *, preset: str = "quick", replicas: int = 0, seed: int = 0, spectra: bool = True
+) -> Comparison:
     """Compare showers with themselves, distorted; the sample ``nothing`` is not distorted.
 
     Args:
@@ -74,9 +76,10 @@ def distorted(showers: Showers, *, preset: str = "quick", replicas: int = 0, see
         preset: of the validation; classifiers are left out.
         replicas: of the bootstrap, 0 for the preset's.
         seed: of all draws.
+        spectra: whether the spectrum of each layer's voxels is compared as well.
     """
     domain: Any = registry.task("calofast").domain
-    rows, reference = RowDomain.of(domain, showers)
+    rows, reference = RowDomain.of(domain, showers, spectra=spectra)
     samples = {d.name: rows.rows(d.apply(showers, seed)) for d in DISTORTIONS}
     settings = Settings(preset=preset, trainings=0, replicas=replicas, seed=seed, default_gates=True)
     return compare(reference, {"nothing": reference, **samples}, rows, settings=settings)

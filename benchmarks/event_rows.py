@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -53,24 +53,28 @@ class RowDomain:
         domain: whose arrays they are.
         quick: whether measures that take seconds (matching by the energy mover's distance, the Frechet and kernel
             distances of many batches) are left out.
+        spectra: whether observables of many entries an event are kept that are not cells.
     """
 
     domain: Any
     profiles: tuple[str, ...]
     quick: bool = True
+    spectra: bool = True
     inputs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, domain: Any, events: Any, *, quick: bool = True) -> tuple[RowDomain, Rows]:
+    def of(cls, domain: Any, events: Any, *, quick: bool = True, spectra: bool = True) -> tuple[RowDomain, Rows]:
         """The domain and all events as its rows."""
-        rows = cls(domain=domain, profiles=domain.profiled(events), quick=quick)
+        rows = cls(domain=domain, profiles=domain.profiled(events), quick=quick, spectra=spectra)
         return rows, rows.rows(events)
 
     def rows(self, events: Any) -> Rows:
         """Compute everything of these events."""
         measures = self.domain.measures(events) if hasattr(self.domain, "measures") else ()
         arrays = Arrays(
-            observables=self.domain.observables(events),
+            observables=tuple(
+                o for o in self.domain.observables(events) if self.spectra or o.cells or o.values.ndim == 1
+            ),
             binning=self.domain.binning(events),
             condition=self.domain.condition(events),
             measures=tuple(m for m in measures if not self.quick or m.kind not in ("matching", "physics")),
@@ -122,7 +126,8 @@ class RowDomain:
 
     def binning(self, events: Rows, /) -> Observable:
         """The quantity in whose bins means are compared."""
-        return _take(events.arrays.binning, events.index)
+        binning: Observable = _take(events.arrays.binning, events.index)
+        return binning
 
     def observables(self, events: Rows, /) -> tuple[Observable, ...]:
         """All observables."""
@@ -146,5 +151,4 @@ class RowDomain:
 
 
 def _take(item: Any, index: Index) -> Any:
-    replace: Callable[..., Any] = dataclasses.replace
-    return replace(item, values=item.values[index])
+    return dataclasses.replace(item, values=item.values[index])

@@ -69,12 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if good else 1
 
 
-def packaged(kind: str, *, quick: bool = True) -> tuple[RowDomain, Rows]:
-    """All packaged showers or jets with their observables."""
+def packaged(kind: str, *, part: tuple[float, float] = (0.0, 1.0), quick: bool = True) -> tuple[RowDomain, Rows]:
+    """Packaged showers or jets with their observables."""
     task = registry.task(TASKS[kind])
     demo = task.demo
     assert demo is not None
-    return RowDomain.of(task.domain, task.read(demo.data_path), quick=quick)
+    return RowDomain.of(task.domain, task.read(demo.data_path, part=part), quick=quick)
 
 
 def outcomes_of(

@@ -56,24 +56,33 @@ def layer_fraction(showers: Showers, seed: int = 0, *, by: float = 1.02) -> Show
 
 
 def width(showers: Showers, seed: int = 0, *, by: float = 1.03) -> Showers:
-    """Energy moves outwards along x and y, until the width of each layer of each shower is 3 % larger.
+    """Energy moves outwards along x and y, until both widths of each layer of each shower are 3 % larger.
 
-    Each voxel gets the weight 1 + a (u^2 - 1), with u its distance from the centre in widths: the layer's energy stays,
-    and the variance grows by a (kurtosis - 1). Layers of few lit voxels, where a would be large, grow less.
+    Each voxel gets the weight 1 + a (u^2 - 1) + b (v^2 - 1), with u and v its distances from the centre in widths: the
+    layer's energy stays, and two linear equations give the a and b by which both variances grow as wanted. Layers of
+    few lit voxels, where no small a and b do that, stay as they are.
     """
     del seed
     voxels = showers.voxels_mev.astype(np.float64)
     for part, layer in zip(showers.geometry.layer_slices, showers.geometry.layers, strict=True):
-        for position in (layer.x_mm, layer.y_mm):
-            cells = voxels[:, part]
-            energy = np.maximum(cells.sum(1), np.finfo(float).tiny)[:, None]
-            offset = position - (cells * position).sum(1)[:, None] / energy
-            variance = (cells * offset**2).sum(1)[:, None] / energy
-            square = np.divide(offset**2, variance, out=np.ones_like(offset), where=variance > 0)
-            excess = (cells * square**2).sum(1)[:, None] / energy - 1
-            strength = np.divide(by**2 - 1, excess, out=np.zeros_like(excess), where=excess > 2 * (by**2 - 1))
-            voxels[:, part] = cells * (1 + strength * (square - 1))
+        cells = voxels[:, part]
+        share = cells / np.maximum(cells.sum(1), np.finfo(float).tiny)[:, None]
+        u, v = (_squares(share, position) - 1 for position in (layer.x_mm, layer.y_mm))
+        uu, vv, uv = ((share * product).sum(1) for product in (u * u, v * v, u * v))
+        determinant = uu * vv - uv**2
+        solvable = determinant > 0.05
+        scale = np.divide(by**2 - 1, determinant, out=np.zeros_like(determinant), where=solvable)
+        weights = 1 + (scale * (vv - uv))[:, None] * u + (scale * (uu - uv))[:, None] * v
+        positive = np.where(share > 0, weights, 1.0).min(1) > 0
+        voxels[:, part] = np.where(positive[:, None], cells * weights, cells)
     return _with(showers, voxels)
+
+
+def _squares(share: Floats, position: Floats) -> Floats:
+    """Squared distances of cells from the centre (N, V) in units of the variance; 1 where there is none."""
+    offset = position - (share * position).sum(1)[:, None]
+    variance = (share * offset**2).sum(1)[:, None]
+    return np.asarray(np.divide(offset**2, variance, out=np.ones_like(offset), where=variance > 0))
 
 
 def dead_cell(showers: Showers, seed: int = 0) -> Showers:

@@ -24,7 +24,7 @@ from validation.comparison import compare
 from validation.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from calofast import Showers
     from validation.comparison import Comparison
@@ -67,7 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def distorted(
-    showers: Showers, *, preset: str = "quick", replicas: int = 0, seed: int = 0, spectra: bool = True
+    showers: Showers,
+    *,
+    preset: str = "quick",
+    replicas: int = 0,
+    seed: int = 0,
+    only: Collection[str] = (),
+    spectra: bool = True,
 ) -> Comparison:
     """Compare showers with themselves, distorted; the sample ``nothing`` is not distorted.
 
@@ -76,11 +82,12 @@ def distorted(
         preset: of the validation; classifiers are left out.
         replicas: of the bootstrap, 0 for the preset's.
         seed: of all draws.
+        only: names of distortions; none for all.
         spectra: whether the spectrum of each layer's voxels is compared as well.
     """
     domain: Any = registry.task("calofast").domain
     rows, reference = RowDomain.of(domain, showers, spectra=spectra)
-    samples = {d.name: rows.rows(d.apply(showers, seed)) for d in DISTORTIONS}
+    samples = {d.name: rows.rows(d.apply(showers, seed)) for d in DISTORTIONS if not only or d.name in only}
     settings = Settings(preset=preset, trainings=0, replicas=replicas, seed=seed, default_gates=True)
     return compare(reference, {"nothing": reference, **samples}, rows, settings=settings)
 
@@ -95,6 +102,7 @@ def caught_by(comparison: Comparison) -> Mapping[str, tuple[str, ...]]:
             if (d.name, metric) in failed and any(fnmatchcase(metric, pattern) for pattern in d.metrics)
         )
         for d in DISTORTIONS
+        if d.name in comparison.samples
     }
 
 

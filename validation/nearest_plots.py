@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from validation.nearest import SAME
 from validation.plots import colours
@@ -45,5 +46,8 @@ def nearest_figure(views: Mapping[str, NearestView]) -> Figure:
             counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
             axis.stairs(counts, edges, color=palette[name], label=name, fill=name == next(iter(views)), alpha=0.7)
         axis.set(xscale="log", xlabel=f"{label} [standard deviations]", ylabel="share of events")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda distance, _: f"{distance:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.legend()
     return figure

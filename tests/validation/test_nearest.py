@@ -10,7 +10,9 @@ from hepflows.observable import Observable
 from validation.event_table import fit_scale
 from validation.gates import Gate
 from validation.nearest import SHARE, duplicates, memorisation, neighbour_distances, weighted_quantile
+from validation.nearest_plots import nearest_figure
 from validation.settings import Settings
+from validation.views import NearestView
 
 SETTINGS = Settings(trainings=0, replicas=50)
 
@@ -133,6 +135,16 @@ def test_comparison_tells_a_generator_that_copies(points, domain):
     assert copies["memorisation_ratio"].floor == good["memorisation_ratio"].floor
     assert {gate.sample for gate in result.gates if not gate.passed} == {"copies"}
     assert set(result.views.nearest) == {"reference", "good", "copies"}
+
+
+def test_picture_has_a_panel_for_training_events_only_if_they_are_known():
+    distances = neighbour_distances(gaussian(50, 1))
+    copies = NearestView(to_training=np.zeros(50), to_others=distances)
+    figure = nearest_figure({"truth": NearestView(to_training=distances, to_others=distances), "copies": copies})
+    assert len(figure.axes) == 2
+    bars = figure.axes[0].patches[1].get_data().values
+    assert bars[0] == 1  # all copies stand in the first bin
+    assert len(nearest_figure({"truth": NearestView(to_training=None, to_others=distances)}).axes) == 1
 
 
 def test_duplicates_are_measured_without_training_events(points, domain):

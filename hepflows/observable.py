@@ -23,6 +23,7 @@ class Observable:
             (the centre of an empty layer).
         log: whether a plot should use a logarithmic axis for it.
         edges: published histogram edges, or None to derive them from the reference.
+        cells: whether entry m of every event is the same cell of a detector, 0 where it is dark.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Observable:
     values: NDArray[np.float64] | NDArray[np.float32]
     log: bool = False
     edges: NDArray[np.float64] | None = None
+    cells: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

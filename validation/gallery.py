@@ -11,6 +11,7 @@ from validation.classifier_pictures import classifier_pictures
 from validation.correlation_plots import correlation_figures
 from validation.detector_plots import detector_figures
 from validation.event_plots import disc_figure, mean_figure
+from validation.nearest_plots import nearest_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
                 figure=histogram_figure(histograms),
             )
     yield from _correlations(views, labels)
+    yield from _nearest(views, labels)
     if views.scores:
         yield from _classifier(views, reference_label=reference_label, noun=noun)
 
@@ -128,6 +130,17 @@ def _detector(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
     if views.detector is not None:
         for key, section, caption, figure in detector_figures(views.detector, labels):
             yield Picture(key=key, section=section, caption=caption, figure=figure)
+
+
+def _nearest(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
+    if views.nearest:
+        yield Picture(
+            key="nearest",
+            section="Copies of training events",
+            caption="Distances to the nearest training event and to the nearest other event of the same sample, in "
+            "standard deviations of the observables. Copied events lie to the left of the reference.",
+            figure=nearest_figure(_named(views.nearest, labels)),
+        )
 
 
 def _average(rows: dict[str, tuple[Image, ...]]) -> Figure:

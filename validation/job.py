@@ -19,7 +19,8 @@ from validation.correlation_plots import correlation_views
 from validation.detector_metrics import Chosen, detector_metrics
 from validation.detector_views import detector_view
 from validation.domain import Drawn, Events, Measured, Responding
-from validation.joint import JUDGEMENTS, effective_size, event_observables, joint_metrics, size_judgement
+from validation.event_metrics import EVENT_JUDGEMENTS, EventMetrics
+from validation.joint import JOINT_JUDGEMENTS, effective_size, event_observables, joint_metrics, size_judgement
 from validation.measure import (
     Estimate,
     Sample,
@@ -67,6 +68,8 @@ class Job(Generic[EventsT]):
         domain: Domain[EventsT],
         settings: Settings,
         reporter: Reporter,
+        *,
+        training: EventsT | None = None,
     ) -> None:
         self.domain, self.settings, self.reporter = domain, settings, reporter
         self.reference, self.generated = reference, generated
@@ -87,8 +90,17 @@ class Job(Generic[EventsT]):
                 if isinstance(domain, Responding):
                     self.responses[name] = domain.response(events)
                 stage.advance()
-        self.judgements = {**JUDGEMENTS, **judgements(self.measures["reference"])}
+        self.judgements = {**JOINT_JUDGEMENTS, **EVENT_JUDGEMENTS, **judgements(self.measures["reference"])}
         self.joint = event_observables(self.arrays["reference"])
+        if training is not None:
+            domain.compatible(training, reference)
+        self.events = EventMetrics(
+            self.arrays,
+            None if training is None else _sample(training, domain),
+            most=settings.suite().neighbours,
+            replicas=settings.replicas,
+            seed=settings.seed,
+        )
         self.conditions = {name: domain.condition(events) for name, events in everything.items()}
         largest = max(self._n(name) for name in generated)
         self.edges = edges_for(self.arrays["reference"], n=largest, bins=settings.bins)
@@ -172,6 +184,7 @@ class Job(Generic[EventsT]):
             )
             found |= {key: estimate for key, (estimate, _) in judged.items()}
             self.judgements |= {key: judgement for key, (_, judgement) in judged.items()}
+        found |= self.events.measure(name, g, r)
         advance()
         results = {}
         preset = self.settings.classifier()
@@ -251,6 +264,7 @@ class Job(Generic[EventsT]):
             correlations=correlation_views(self.arrays, self.joint),
             detector=detector_view(self.responses, {name: self.arrays[name].weights for name in self.responses}),
             classifier=self.classifier_views,
+            nearest=self.events.views,
         )
 
     def _discs(self, name: str) -> tuple[Discs, ...]:

@@ -108,6 +108,19 @@ class CorrelationView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NearestView:
+    """Distances of the events of a sample to their nearest neighbours, in standard deviations.
+
+    Attributes:
+        to_training: to the nearest training event (N,), None if the training events are not known.
+        to_others: to the nearest other event of the sample (N,).
+    """
+
+    to_training: Floats | None
+    to_others: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Views:
     """All pictures of a comparison; the first sample is the reference.
 
@@ -126,6 +139,7 @@ class Views:
     correlations: CorrelationView | None = None
     detector: DetectorView | None = None
     classifier: ClassifierViews = field(default_factory=ClassifierViews)
+    nearest: Mapping[str, NearestView] = field(default_factory=dict)
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from validation.domain import Responding
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from hepflows.observable import Image, Measure, Observable
+    from hepflows.observable import Image, Measure, Observable, Response
 
     Index = NDArray[np.int64]
 
@@ -26,6 +28,7 @@ class Arrays:
     binning: Observable
     condition: NDArray[np.float64]
     measures: tuple[Measure, ...]
+    response: Response | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,8 @@ class RowDomain:
     @classmethod
     def of(cls, domain: Any, events: Any, *, quick: bool = True, spectra: bool = True) -> tuple[RowDomain, Rows]:
         """The domain and all events as its rows."""
-        rows = cls(domain=domain, profiles=domain.profiled(events), quick=quick, spectra=spectra)
+        kind = RespondingRowDomain if isinstance(domain, Responding) else cls
+        rows = kind(domain=domain, profiles=domain.profiled(events), quick=quick, spectra=spectra)
         return rows, rows.rows(events)
 
     def rows(self, events: Any) -> Rows:
@@ -78,6 +82,7 @@ class RowDomain:
             binning=self.domain.binning(events),
             condition=self.domain.condition(events),
             measures=tuple(m for m in measures if not self.quick or m.kind not in ("matching", "physics")),
+            response=self.domain.response(events) if isinstance(self.domain, Responding) else None,
         )
         return Rows(arrays=arrays, index=np.arange(len(events)))
 
@@ -148,6 +153,22 @@ class RowDomain:
     def images(self, events: Rows, /) -> tuple[Image, ...]:  # noqa: ARG002
         """None."""
         return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RespondingRowDomain(RowDomain):
+    """The same of a domain that tells the response of a detector."""
+
+    def response(self, events: Rows, /) -> Response:
+        """Energies and profiles of these events."""
+        whole = events.arrays.response
+        assert whole is not None
+        return dataclasses.replace(
+            whole,
+            truth=whole.truth[events.index],
+            signal=whole.signal[events.index],
+            profiles=tuple(_take(profile, events.index) for profile in whole.profiles),
+        )
 
 
 def _take(item: Any, index: Index) -> Any:

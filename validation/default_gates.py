@@ -35,10 +35,12 @@ _JOINT: Final[dict[str, Gate]] = {
     "layer_correlations*": Gate(k=1.0, m=5.0),
 }
 _DETECTOR: Final[dict[str, Gate]] = {
+    "resolution_bin_*": Gate(m=4.5, max=1.0),  # one leaking shower of the reference widens a bin several times
     "response_slope": Gate(m=4.5, max=0.002),
     "response_offset": Gate(m=4.5),
     "resolution_sampling": Gate(m=4.5, max=0.02),
     "resolution_constant": Gate(m=4.5),
+    "*_w1": Gate(k=1.0, m=5.0),
     "*_contained_90": Gate(m=4.5),
     "longitudinal_maximum": Gate(m=4.5),
 }

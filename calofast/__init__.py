@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from calofast.generator import CaloGenerator
     from calofast.geometry import Geometry, calochallenge, calogan, calogan_hits
     from calofast.layer import Layer
+    from calofast.measured import MeasuredShowers, measure_showers
+    from calofast.measured_files import measure_file
     from calofast.observables import OBSERVABLES
     from calofast.reading import embedded_showers_path, iterate_showers, read_showers
     from calofast.showers import Showers
@@ -42,6 +44,9 @@ _HOME = {
     "distill": "training",
     "embedded_showers_path": "reading",
     "fit": "training",
+    "MeasuredShowers": "measured",
+    "measure_file": "measured_files",
+    "measure_showers": "measured",
     "iterate_showers": "reading",
     "read_binning_xml": "binning_xml",
     "read_showers": "reading",
@@ -56,6 +61,7 @@ __all__ = [
     "CaloGenerator",
     "Geometry",
     "Layer",
+    "MeasuredShowers",
     "Run",
     "Showers",
     "calochallenge",
@@ -66,6 +72,8 @@ __all__ = [
     "embedded_showers_path",
     "fit",
     "iterate_showers",
+    "measure_file",
+    "measure_showers",
     "read_binning_xml",
     "read_showers",
     "write_binning_xml",

@@ -9,9 +9,12 @@ import numpy as np
 from calofast.shower_observables import event_observables
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from calofast.showers import Showers
+    from hepflows.observable import Observable
 
 _TINY_MEV = 1e-8  # keeps the logarithm of an empty layer finite, as in the published classifiers
 
@@ -30,7 +33,7 @@ def feature_matrix(showers: Showers, *, inputs: str, caloflow: bool, threshold_m
     e_inc_mev = 1e3 * showers.incident_energy_gev.astype(np.float64)[:, None]
     parts: list[NDArray[np.float64] | NDArray[np.float32]]
     if inputs == "high":
-        parts = [np.log10(e_inc_mev), _high(showers)]
+        parts = [np.log10(e_inc_mev), high_columns(event_observables(showers))]
     elif inputs == "log":
         floor = np.float32(threshold_mev if threshold_mev > 0 else 1e-3)
         parts = [np.log10(e_inc_mev), np.log10(np.maximum(showers.voxels_mev, floor) / floor)]
@@ -57,10 +60,10 @@ def _low(
     return [np.log10(e_inc_mev), scaled]
 
 
-def _high(showers: Showers) -> NDArray[np.float64]:
+def high_columns(observables: Sequence[Observable]) -> NDArray[np.float64]:
     """Observables with one entry a shower: log10 of layer energies, lengths in 100 mm, undefined ones 0."""
     columns = []
-    for observable in event_observables(showers):
+    for observable in observables:
         values = np.asarray(observable.values, np.float64)
         if observable.unit == "MeV":
             values = np.log10(values + _TINY_MEV)

@@ -12,6 +12,7 @@ from hepflows.observable import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from calofast.geometry import Geometry
     from calofast.layer import Layer
     from calofast.showers import Showers
 
@@ -22,9 +23,14 @@ def layer_images(showers: Showers) -> tuple[Image, ...]:
     """One `Image` a layer, front to back, with the mean energy per cell in MeV (weights respected)."""
     weights = None if showers.weights is None else showers.weights.astype(np.float64)
     mean = np.average(showers.voxels_mev, axis=0, weights=weights).astype(np.float64)
+    return mean_images(showers.geometry, mean)
+
+
+def mean_images(geometry: Geometry, mean_mev: NDArray[np.float64]) -> tuple[Image, ...]:
+    """One `Image` a layer from the mean energy of each voxel (V,) in MeV."""
     return tuple(
-        _image(layer, mean[part].reshape(layer.shape))
-        for layer, part in zip(showers.geometry.layers, showers.geometry.layer_slices, strict=True)
+        _image(layer, mean_mev[part].reshape(layer.shape))
+        for layer, part in zip(geometry.layers, geometry.layer_slices, strict=True)
     )
 
 

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from calofast.challenge_inputs import challenge_high, high_measure
 from calofast.classifier_inputs import feature_matrix
+from calofast.compatibility import check_compatible, compare_spectra
 from calofast.images import layer_images
 from calofast.shower_observables import event_observables, voxel_observables
+from calofast.shower_profiles import profile_observables, shower_response
 from calofast.shower_shapes import layer_label
-from hepflows.errors import ConfigError, DataError, GeometryError, UnitsError
-from hepflows.observable import Image, Measure, Observable
+from hepflows.errors import ConfigError, DataError
+from hepflows.observable import Image, Measure, Observable, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,29 +113,7 @@ class ShowerDomain:
             DataError: different particles or conditions, or no common incident energies.
             UnitsError: no energy in common by a factor that looks like MeV against GeV.
         """
-        if not reference.geometry.same_cells(generated.geometry):
-            raise GeometryError(
-                "reference and generated showers have different geometries",
-                where=generated.provenance.get("file"),
-                expected=f"{reference.geometry.name} ({reference.geometry.n_voxels} voxels)",
-                found=f"{generated.geometry.name} ({generated.geometry.n_voxels} voxels)",
-                remedy="compare with a reference simulated in the same cells",
-            )
-        if None not in (reference.pdg, generated.pdg) and reference.pdg != generated.pdg:
-            raise DataError(
-                "reference and generated showers come from different particles",
-                where=generated.provenance.get("file"),
-                expected=f"PDG {reference.pdg}",
-                found=f"PDG {generated.pdg}",
-                remedy="choose a reference of the same particle",
-            )
-        if set(reference.conditions) != set(generated.conditions):
-            raise DataError(
-                "reference and generated showers have different conditions",
-                where=generated.provenance.get("file"),
-                expected=", ".join(sorted(reference.conditions)) or "incident energy only",
-                found=", ".join(sorted(generated.conditions)) or "incident energy only",
-            )
+        check_compatible(reference, generated)
         threshold, largest = self._threshold(reference, None), float(reference.voxels_mev.max())
         if largest < threshold:
             raise DataError(
@@ -142,33 +123,10 @@ class ShowerDomain:
                 found=f"{threshold:g} MeV",
                 remedy="lower --threshold-mev, or check the units of the data",
             )
-        low, high = _range(reference)
-        found_low, found_high = _range(generated)
-        if found_low > high * (1 + 1e-4) or found_high < low * (1 - 1e-4):
-            factor = found_low / high if found_low > high else low / found_high
-            kind = UnitsError if factor > 5 else DataError
-            raise kind(
-                "reference and generated showers share no incident energy",
-                expected=f"within {low:g} to {high:g} GeV",
-                found=f"{found_low:g} to {found_high:g} GeV",
-                remedy="check the units, or generate at energies of the reference",
-            )
 
     def cautions(self, reference: Showers, generated: Showers, /) -> tuple[str, ...]:
         """Differences between the samples that move observables although the generator may be perfect."""
-        from scipy.stats import ks_2samp
-
-        found = []
-        p_value = float(ks_2samp(reference.incident_energy_gev, generated.incident_energy_gev, method="asymp").pvalue)
-        if p_value < 1e-4:
-            found.append(
-                "The incident energies are distributed differently "
-                f"(Kolmogorov-Smirnov p = {p_value:.1g}): all distributions differ for that reason alone. "
-                "Generate with the reference's energies (`hepflows generate --like`)."
-            )
-        if None in (reference.pdg, generated.pdg) and reference.pdg != generated.pdg:
-            found.append("One of the files does not say which particle it holds.")
-        return tuple(found)
+        return compare_spectra(reference, generated)
 
     def condition(self, showers: Showers, /) -> NDArray[np.float64]:
         """Incident energy and further conditions, (N, C)."""
@@ -200,19 +158,15 @@ class ShowerDomain:
             widths of a layer without energy are NaN.
         """
         showers = showers.with_threshold(self._threshold(showers, threshold_mev))
-        return (*event_observables(showers), *voxel_observables(showers))
+        return (*event_observables(showers), *profile_observables(showers), *voxel_observables(showers))
+
+    def response(self, showers: Showers, /) -> Response:
+        """Incident and deposited energy, longitudinal and radial profile, hit threshold applied."""
+        return shower_response(showers.with_threshold(self._threshold(showers, None)))
 
     def measures(self, showers: Showers, /) -> tuple[Measure, ...]:
-        """What the published metrics between whole samples are made of: the ``high`` inputs of the classifier test."""
-        features = self.classifier_inputs(showers, preset="calochallenge", inputs="high")
-        return (
-            Measure(
-                kind="physics",
-                names=("fpd", "kpd"),
-                label="log10 of E_inc and all observables with one value a shower, as in the classifier test",
-                values=features,
-            ),
-        )
+        """What FPD and KPD are made of: the published ``high`` inputs of the CaloChallenge."""
+        return (high_measure(self.classifier_inputs(showers, preset="calochallenge", inputs="high")),)
 
     def classifier_inputs(
         self, showers: Showers, /, *, preset: str, inputs: str, threshold_mev: float | None = None
@@ -222,7 +176,8 @@ class ShowerDomain:
         Args:
             showers: N showers.
             preset: ``caloflow`` for its published scales of ``low`` and ``low_normed``; every other name
-                takes those of the CaloChallenge.
+                takes those of the CaloChallenge. ``calochallenge`` for its published ``high``; every other name
+                takes all observables.
             inputs: ``low`` (voxels), ``low_normed`` (voxels / E_layer), ``log`` (log10 of voxels, dark
                 voxels at the threshold) or ``high`` (the observables, without voxel energies).
             threshold_mev: overrides the domain's threshold.
@@ -235,6 +190,8 @@ class ShowerDomain:
             raise ConfigError("unknown classifier inputs", expected=", ".join(INPUTS), found=inputs)
         threshold = self._threshold(showers, threshold_mev)
         showers = showers.with_threshold(threshold)
+        if preset == "calochallenge" and inputs == "high":
+            return challenge_high(showers.incident_energy_gev, event_observables(showers))
         return feature_matrix(showers, inputs=inputs, caloflow=preset == "caloflow", threshold_mev=threshold)
 
     def mirrors(self, showers: Showers, /, *, inputs: str) -> tuple[NDArray[np.int64], ...]:
@@ -254,20 +211,16 @@ class ShowerDomain:
         """Mean energy per cell of each layer, hit threshold applied."""
         return layer_images(showers.with_threshold(self._threshold(showers, None)))
 
+    def threshold(self, geometry: Geometry) -> float:
+        """The hit threshold in MeV in force for a geometry."""
+        return default_threshold_mev(geometry) if self.threshold_mev is None else self.threshold_mev
+
     def _threshold(self, showers: Showers, override: float | None) -> float:
-        if override is not None:
-            return override
-        return default_threshold_mev(showers.geometry) if self.threshold_mev is None else self.threshold_mev
+        return self.threshold(showers.geometry) if override is None else override
 
 
 OBSERVABLES = ShowerDomain()
 """The domain with the published thresholds."""
-
-
-def _range(showers: Showers) -> tuple[float, float]:
-    if len(showers) == 0:
-        raise DataError("no showers", expected="at least one shower")
-    return float(showers.incident_energy_gev.min()), float(showers.incident_energy_gev.max())
 
 
 __all__ = ["INPUTS", "OBSERVABLES", "ShowerDomain", "default_threshold_mev"]

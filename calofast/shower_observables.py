@@ -34,7 +34,15 @@ def voxel_observables(showers: Showers) -> tuple[Observable, ...]:
             tag = layer_label(layer)
             spectra.append((f"voxel_energy_{tag}", f"voxel energy, layer {tag}", showers.voxels_mev[:, part]))
     return tuple(
-        Observable(name=name, label=label, unit="MeV", group="Voxel energies", values=values, log=True)
+        Observable(
+            name=name,
+            label=label,
+            unit="MeV",
+            group="Voxel energies",
+            values=values,
+            log=True,
+            cells=name == "voxel_energy",
+        )
         for name, label, values in spectra
     )
 

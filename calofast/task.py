@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from calofast.config import CaloFlowConfig, DataConfig
     from calofast.generator import CaloGenerator
+    from calofast.measured import MeasuredShowers
+    from calofast.measured_domain import MeasuredDomain
     from calofast.observables import ShowerDomain
     from calofast.showers import Showers
     from hepflows.train.progress import Reporter
@@ -77,6 +79,22 @@ class CaloTask:
         from calofast.reading import iterate_showers
 
         return iterate_showers(path, **_arguments(selection))
+
+    @property
+    def measured_domain(self) -> MeasuredDomain:
+        """Observables by which the validation compares showers that `measure` has read."""
+        from calofast.measured_domain import MEASURED
+
+        return MEASURED
+
+    def measure(
+        self, path: Path, *, options: Mapping[str, float], cache: Path | None = None, **selection: Any
+    ) -> MeasuredShowers:
+        """Keep only the observables of a file, however large; `options` as `ShowerDomain.configured` takes them."""
+        from calofast.measured_files import measure_file
+
+        threshold = self.domain.configured(options).threshold_mev
+        return measure_file(path, threshold_mev=threshold, cache=cache, **_arguments(selection))
 
     def conditions_of(self, events: Showers) -> Mapping[str, NDArray[np.floating[Any]]]:
         """Incident energies and further conditions by name."""

@@ -23,6 +23,7 @@ class Observable:
             (the centre of an empty layer).
         log: whether a plot should use a logarithmic axis for it.
         edges: published histogram edges, or None to derive them from the reference.
+        cells: whether entry m of every event is the same cell of a detector, 0 where it is dark.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Observable:
     values: NDArray[np.float64] | NDArray[np.float32]
     log: bool = False
     edges: NDArray[np.float64] | None = None
+    cells: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,3 +99,46 @@ class Measure:
     names: tuple[str, ...]
     label: str
     values: NDArray[np.float64] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """How the signal of each event is distributed along one direction, such as the energy in each layer.
+
+    Attributes:
+        name: stable identifier, part of the keys in reports (``longitudinal``).
+        label: what runs along the direction, with its unit.
+        value_label: what the values are once they are divided by the width of their part, with the unit.
+        unit: unit of the direction, empty for numbers of layers.
+        edges: where each part begins and ends, rising, shape (K + 1,), in this unit.
+        values: what each part holds, shape (N, K), not negative.
+    """
+
+    name: str
+    label: str
+    value_label: str
+    unit: str
+    edges: NDArray[np.float64]
+    values: NDArray[np.float64] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Response:
+    """What a detector makes of particles of known energy.
+
+    Attributes:
+        truth: true energy of each event, positive, shape (N,).
+        signal: measured energy, shape (N,), in the same unit.
+        truth_label: label of the true energy, without unit.
+        signal_label: label of the measured energy, without unit.
+        unit: unit of both.
+        profiles: how the signal is distributed; the first profile is that of the layers, front to back, whose
+            correlations are compared.
+    """
+
+    truth: NDArray[np.float64]
+    signal: NDArray[np.float64]
+    truth_label: str
+    signal_label: str
+    unit: str
+    profiles: tuple[Profile, ...]

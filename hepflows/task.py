@@ -186,3 +186,26 @@ class StreamingTask(Protocol[EventsT_co]):
     def iterate(self, path: Path, **selection: Any) -> Iterator[EventsT_co]:
         """Read in chunks what `Task.read` reads as a whole; the same selection, the same errors."""
         ...
+
+
+@runtime_checkable
+class MeasuringTask(Protocol[EventsT_co]):
+    """A task that can compare files larger than memory: of their events it keeps the observables only."""
+
+    @property
+    def measured_domain(self) -> Any:
+        """Domain of the validation for what `measure` returns."""
+        ...
+
+    def measure(
+        self, path: Path, *, options: Mapping[str, float], cache: Path | None = None, **selection: Any
+    ) -> EventsT_co:
+        """Measure a file in chunks.
+
+        Args:
+            path: the file.
+            options: settings of the task's domain, such as the hit threshold.
+            cache: directory for measurements, found again by the content of the file; None for no cache.
+            **selection: as for `Task.read`.
+        """
+        ...

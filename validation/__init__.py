@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from validation.baseline import Baseline, read_baseline
     from validation.classifier_test import ClassifierResult, two_sample_test
     from validation.comparison import Comparison, compare
     from validation.correlations import correlation_difference
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
     from validation.neighbours import support_overlap
     from validation.presets import PRESETS, ClassifierPreset
     from validation.settings import Settings
+    from validation.suites import SUITES, Suite
+    from validation.timing import Timing, read_timing
     from validation.weights import effective_sample_size
 
 __all__ = [
     "PRESETS",
+    "SUITES",
+    "Baseline",
     "ClassifierPreset",
     "ClassifierResult",
     "Comparison",
@@ -34,11 +39,15 @@ __all__ = [
     "Gate",
     "Metric",
     "Settings",
+    "Suite",
+    "Timing",
     "compare",
     "correlation_difference",
     "effective_sample_size",
     "kolmogorov_smirnov",
+    "read_baseline",
     "read_gates",
+    "read_timing",
     "separation_power",
     "support_overlap",
     "two_sample_test",
@@ -46,6 +55,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "Baseline": "baseline",
+    "read_baseline": "baseline",
+    "SUITES": "suites",
+    "Suite": "suites",
+    "Timing": "timing",
+    "read_timing": "timing",
     "PRESETS": "presets",
     "ClassifierPreset": "presets",
     "ClassifierResult": "classifier_test",

@@ -11,10 +11,29 @@ import numpy as np
 from validation.metric import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from validation.metric import JsonValue
     from validation.presets import ClassifierPreset
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """The test part of one training.
+
+    Attributes:
+        scores: calibrated probabilities to be a reference event, (K,).
+        labels: 1 for reference, 0 for generated events, (K,).
+        weights: weights with which both classes count the same, (K,).
+        events: positions in the reference events followed by the generated ones, (K,).
+    """
+
+    scores: NDArray[np.float64]
+    labels: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    events: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +51,8 @@ class ClassifierResult:
         n_train_per_class: events per class in the training part.
         mirrored: whether training batches were mirrored at random.
         preset: architecture and training.
-        scores: calibrated scores of the last training's test part, for plots.
-        labels: their labels, 1 for the reference.
+        folds: k of a k-fold test, None for independent splits.
+        tests: test part of each training.
     """
 
     auc: tuple[float, ...]
@@ -46,16 +65,32 @@ class ClassifierResult:
     n_train_per_class: int
     mirrored: bool
     preset: ClassifierPreset
-    scores: NDArray[np.float64]
-    labels: NDArray[np.float64]
+    folds: int | None = None
+    tests: tuple[HeldOut, ...]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Calibrated scores of the last training's test part, for plots."""
+        return self.tests[-1].scores
+
+    @property
+    def labels(self) -> NDArray[np.float64]:
+        """Their labels, 1 for the reference."""
+        return self.tests[-1].labels
 
     def summary(self, which: str) -> tuple[float, float, float]:
         """Mean, uncertainty (spread of trainings and test statistics) and spread of `auc` or `jsd`."""
         values = np.asarray(self.auc if which == "auc" else self.jsd)
         statistical = self.auc_test_error if which == "auc" else self.jsd_test_error
-        spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-        # trainings share events, so their spread alone would understate the error of a small sample
-        return float(values.mean()), math.hypot(spread / math.sqrt(len(values)), statistical), spread
+        return over_trainings(values, statistical)
+
+
+def over_trainings(values: Sequence[float] | NDArray[np.float64], statistical: float) -> tuple[float, float, float]:
+    """Mean, uncertainty and spread of one number of each training, given its error from the size of the test part."""
+    array = np.asarray(values, np.float64)
+    spread = float(array.std(ddof=1)) if len(array) > 1 else 0.0
+    # trainings share events, so their spread alone would understate the error of a small sample
+    return float(array.mean()), math.hypot(spread / math.sqrt(len(array)), statistical), spread
 
 
 def auc_error(auc: float, labels: NDArray[np.float64]) -> float:
@@ -84,6 +119,8 @@ def classifier_metrics(
             "mirrored": result.mirrored,
             "n_train_per_class": result.n_train_per_class,
         }
+        if result.folds is not None:
+            details["folds"] = result.folds
         if which == "auc":
             details["uncalibrated"] = float(np.mean(result.auc_raw))
         metrics[f"{which}{suffix}"] = Metric(

@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
 
-from hepflows.errors import DataError
-from validation.classifier_result import ClassifierResult, auc_error
+from hepflows.errors import ConfigError, DataError
+from validation.classifier_result import ClassifierResult, HeldOut, auc_error
 from validation.presets import ClassifierPreset, preset_named
-from validation.splitting import PARTS, split_groups
+from validation.splitting import PARTS, fold_parts, split_groups, thin_training
+from validation.training import Data, balanced_weights, fit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    Progress = Callable[[int, int], None]
+    from validation.training import Progress
 
 
 MIN_EVENTS = 50
@@ -42,13 +40,16 @@ def two_sample_test(
     weights: tuple[NDArray[np.float64] | None, NDArray[np.float64] | None] = (None, None),
     mirrors: tuple[NDArray[np.int64], ...] = (),
     standardise: bool | None = None,
+    folds: int | None = None,
+    train_share: float = 1.0,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> ClassifierResult:
     """Train classifiers between two samples and measure AUC and JSD on events they have not seen.
 
-    60 % of the events train, 20 % choose the epoch and calibrate (isotonic regression), 20 % test.
+    60 % of the events train, 20 % choose the epoch and calibrate (isotonic regression), 20 % test. With k folds
+    every event is tested once: fold t tests, the next one calibrates, the others train, for t = 1 ... k.
 
     Args:
         reference: features (N, F), label 1.
@@ -59,17 +60,22 @@ def two_sample_test(
         weights: event weights of the two samples.
         mirrors: column permutations (F,); each training event is mirrored at random by any subset of them.
         standardise: overrides the preset's choice.
+        folds: k of a k-fold test, at least 3, instead of the preset's number of independent splits.
+        train_share: share of the training part that trains; the parts that calibrate and test stay whole.
         seed: seed of splits, initialisations and batches; training t uses seed + t.
         device: torch device (``cpu``, ``cuda``) or ``auto``.
         progress: called with (epochs done, epochs in all).
 
     Raises:
-        ConfigError: unknown preset.
+        ConfigError: unknown preset, fewer than 3 folds, or a share outside (0, 1].
         DataError: too few events, different numbers of features, NaN.
     """
     preset = preset_named(preset) if isinstance(preset, str) else preset
     if standardise is not None:
         preset = dataclasses.replace(preset, standardise=standardise)
+    if folds is not None:
+        preset = dataclasses.replace(preset, trainings=folds)
+    _check_split(folds, train_share)
     _check(reference, generated)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -87,29 +93,31 @@ def two_sample_test(
         torch.set_num_threads(1)
     try:
         for training in range(preset.trainings):
-            part = np.concatenate(split_groups(groups, seed=seed + training))
+            part = _parts(groups, training, folds=folds, share=train_share, seed=seed)
             if any(len(np.unique(label[part == p])) < 2 for p in range(len(PARTS))):
                 raise DataError("a part of the classifier split holds one class only", remedy="use more events")
             report = None if progress is None else _shifted(progress, training * preset.epochs, preset)
-            data = _Data(x=x, label=label, weight=_balanced(label, weight, part), part=part)
+            data = Data(x=x, label=label, weight=balanced_weights(label, weight, part), part=part)
             runs.append(_train_once(data, preset, mirrors, seed=seed + training, progress=report))
     finally:
         torch.set_num_threads(threads)
-    score, tested = runs[-1].score, runs[-1].label
     per_class = min(len(reference), len(generated))
+    independent = 1 if folds is None else folds  # repeated splits share their events, folds do not
+    tested = np.concatenate([r.held_out.labels for r in runs[-independent:]])
+    share = PARTS[0] if folds is None else (folds - 2) / folds
     return ClassifierResult(
         auc=tuple(r.auc for r in runs),
         auc_raw=tuple(r.auc_raw for r in runs),
         jsd=tuple(r.jsd for r in runs),
         best_epoch=tuple(r.best_epoch for r in runs),
         auc_test_error=auc_error(float(np.mean([r.auc for r in runs])), tested),
-        jsd_test_error=float(np.mean([r.jsd_error for r in runs])),
+        jsd_test_error=float(np.mean([r.jsd_error for r in runs])) / math.sqrt(independent),
         n_per_class=per_class,
-        n_train_per_class=round(PARTS[0] * per_class),
+        n_train_per_class=round(share * train_share * per_class),
         mirrored=bool(mirrors),
         preset=preset,
-        scores=score,
-        labels=tested,
+        folds=folds,
+        tests=tuple(r.held_out for r in runs),
     )
 
 
@@ -120,22 +128,11 @@ class _Run:
     jsd: float
     jsd_error: float
     best_epoch: int
-    score: NDArray[np.float64]
-    label: NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Data:
-    """Both samples together: features, labels, weights, and the part each event belongs to."""
-
-    x: torch.Tensor
-    label: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    part: NDArray[np.int64]
+    held_out: HeldOut
 
 
 def _train_once(
-    data: _Data,
+    data: Data,
     preset: ClassifierPreset,
     mirrors: tuple[NDArray[np.int64], ...],
     *,
@@ -146,12 +143,10 @@ def _train_once(
     from sklearn.isotonic import IsotonicRegression
     from sklearn.metrics import roc_auc_score
 
-    train, choose, test = (np.flatnonzero(data.part == p) for p in range(len(PARTS)))
+    choose, test = (np.flatnonzero(data.part == p) for p in (1, 2))
     if preset.standardise:
-        deviation, mean = torch.std_mean(data.x[train], dim=0)
-        scale = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0)
-        data = dataclasses.replace(data, x=(data.x - mean) / scale)
-    logits, best_epoch = _fit(data, preset, mirrors, seed=seed, progress=progress)
+        data = data.standardised()
+    logits, best_epoch = fit(data, preset, mirrors, seed=seed, progress=progress)
     label, weight = data.label, data.weight
     # never certain: with n calibration events no probability beyond 1/n can be known, and BCE stays finite
     edge = 1.0 / (len(choose) + 2)
@@ -168,80 +163,30 @@ def _train_once(
         jsd=1 - mean_loss / math.log(2),
         jsd_error=spread / math.log(2),
         best_epoch=best_epoch,
-        score=score,
-        label=truth,
+        held_out=HeldOut(scores=score, labels=truth, weights=weight[test], events=test),
     )
 
 
-def _fit(
-    data: _Data,
-    preset: ClassifierPreset,
-    mirrors: tuple[NDArray[np.int64], ...],
-    *,
-    seed: int,
-    progress: Progress | None,
-) -> tuple[NDArray[np.float64], int]:
-    """The training loop; returns logits of all events at the best epoch, and that epoch."""
-    x, device = data.x, data.x.device
-    y, w = (torch.from_numpy(a.astype(np.float32)).to(device) for a in (data.label, data.weight))
-    rows, held = (torch.from_numpy(np.flatnonzero(data.part == p)).to(device) for p in (0, 1))
-    flips = [torch.from_numpy(m).to(device) for m in mirrors]
-    random = torch.Generator().manual_seed(seed)
-    network = _network(x.shape[1], preset, seed).to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=preset.learning_rate)
-    best, best_accuracy, best_epoch = network.state_dict(), -1.0, 0
-    for epoch in range(1, preset.epochs + 1):
-        network.train()
-        shuffled = rows[torch.randperm(len(rows), generator=random).to(device)]
-        for batch in torch.split(shuffled, preset.batch_size):
-            features = x[batch]
-            for flip in flips:
-                chosen = (torch.rand(len(batch), 1, generator=random) < 0.5).to(device)
-                features = torch.where(chosen, features[:, flip], features)
-            loss = nn.functional.binary_cross_entropy_with_logits(
-                network(features).squeeze(1), y[batch], weight=w[batch]
-            )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        right = ((_logits(network, x[held]) > 0) == (y[held] > 0.5)).float()
-        accuracy = float((right * w[held]).sum() / w[held].sum())
-        if accuracy > best_accuracy:
-            best = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-            best_accuracy, best_epoch = accuracy, epoch
-        if progress is not None:
-            progress(epoch, preset.epochs)
-        if best_accuracy >= 1.0:
-            break
-    network.load_state_dict(best)
-    return _logits(network, x).cpu().double().numpy(), best_epoch
+def _parts(
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]], training: int, *, folds: int | None, share: float, seed: int
+) -> NDArray[np.int64]:
+    """Part number of every event of both samples in this training."""
+    if folds is None:
+        dealt = split_groups(groups, seed=seed + training)
+    else:
+        dealt = fold_parts(groups, folds=folds, test=training, seed=seed)
+    return thin_training(np.concatenate(dealt), np.concatenate(groups), share=share, seed=seed + training)
 
 
-def _logits(network: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
-    network.eval()
-    with torch.no_grad():
-        return torch.cat([network(chunk).squeeze(1) for chunk in torch.split(x, 10_000)])
-
-
-def _network(n_features: int, preset: ClassifierPreset, seed: int) -> nn.Sequential:
-    """Multi-layer perceptron with one logit, initialised without touching the global random state."""
-    layers: list[nn.Module] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for width_in, width_out in zip((n_features, *preset.hidden[:-1]), preset.hidden, strict=True):
-            layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(preset.negative_slope)]
-        layers.append(nn.Linear(preset.hidden[-1], 1))
-    return nn.Sequential(*layers)
-
-
-def _balanced(label: NDArray[np.float64], weight: NDArray[np.float64], part: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Weights with which the classes count the same in each part, and an average event counts one."""
-    balanced = weight.copy()
-    for p in range(len(PARTS)):
-        for value in (0.0, 1.0):
-            mask = (part == p) & (label == value)
-            balanced[mask] *= 0.5 * np.count_nonzero(part == p) / balanced[mask].sum()
-    return balanced
+def _check_split(folds: int | None, share: float) -> None:
+    if folds is not None and folds < 3:
+        raise ConfigError(
+            "too few folds for training, calibration and test", where="folds", expected="3 or more", found=folds
+        )
+    if not 0 < share <= 1:
+        raise ConfigError(
+            "not a share of the training part", where="train_share", expected="above 0, at most 1", found=share
+        )
 
 
 def _shifted(progress: Progress, done: int, preset: ClassifierPreset) -> Progress:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
     from validation.comparison import Comparison
 
+DEFAULT_GATES = "default"
+"""Instead of a file, the word for the preset's gates."""
+
 
 def validate(
     reference: Path,
     /,
     *generated: str,
     out: Annotated[Path, Parameter(help="Directory of the report.")],
-    preset: Annotated[str, Parameter(help="Classifier: quick, caloflow or calochallenge.")] = "quick",
+    preset: Annotated[str, Parameter(help="How thoroughly: quick, full, caloflow, calochallenge or jetnet.")] = "quick",
     trainings: Annotated[
         int | None,
         Parameter(
@@ -32,6 +35,13 @@ def validate(
     epochs: Annotated[
         int | None, Parameter(converter=whole_number, help="Epochs of each training; default: the preset's.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        Parameter(converter=whole_number, help="Folds of a k-fold classifier test, 3 or more, in place of trainings."),
+    ] = None,
+    learning_curve: Annotated[
+        bool, Parameter(help="Repeat the classifier test with 1/8, 1/4 and 1/2 of its training events.", negative="")
+    ] = False,
     inputs: Annotated[
         list[str] | None,
         Parameter(help="Classifier inputs: low, low_normed, log, high; all for jets. May be repeated.", negative=""),
@@ -40,11 +50,31 @@ def validate(
     threshold_mev: Annotated[
         float | None, Parameter(help="Cells below are zeroed in all samples; default: the geometry's.")
     ] = None,
-    gates: Annotated[Path | None, Parameter(help="TOML file with limits; exit code 1 if one is exceeded.")] = None,
     compat: Annotated[
         str | None,
         Parameter(
             help="calochallenge: separation powers without out-of-range entries, as its evaluation code has them."
+        ),
+    ] = None,
+    gates: Annotated[
+        Path | None, Parameter(help="TOML file with limits, or 'default'; exit code 1 if one is exceeded.")
+    ] = None,
+    default_gates: Annotated[
+        bool, Parameter(help="The preset's limits, for all metrics that --gates does not name.", negative="")
+    ] = False,
+    baseline: Annotated[
+        Path | None, Parameter(help="report.json of an older comparison; exit code 1 if a metric is worse.")
+    ] = None,
+    baseline_sigma: Annotated[float, Parameter(help="Standard errors by which a metric may be worse.")] = 4.0,
+    training: Annotated[
+        Path | None, Parameter(help="File of the training events, to tell whether they are copied.")
+    ] = None,
+    training_part: Annotated[str, Parameter(help="Part of the training file, as with --part.")] = "0:1",
+    timing: Annotated[
+        list[str] | None,
+        Parameter(
+            help="Generators to time: artefact, exported file or JSON of `hepflows benchmark`, each PATH or NAME=PATH.",
+            negative="",
         ),
     ] = None,
     reference_label: Annotated[
@@ -54,6 +84,13 @@ def validate(
     read: Reading = None,
     read_generated: Annotated[
         list[str] | None, Parameter(help="The same for the files of generated events.", negative="")
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        Parameter(help="Keep observables only, not events; default: if a file is larger than 2 GB."),
+    ] = None,
+    cache: Annotated[
+        Path | None, Parameter(help="With --stream: directory that keeps what was measured, by the files' content.")
     ] = None,
     seed: Annotated[int, Parameter(converter=whole_number, help="Seed of splits, bootstrap and classifiers.")] = 0,
     device: Device = "auto",
@@ -80,42 +117,59 @@ def validate(
         terminal_reporter,
     )
     from hepflows.files import check_output, require_file
+    from validation.baseline import read_baseline
     from validation.comparison import compare
     from validation.gates import read_gates
+    from validation.reading import event_source
     from validation.settings import Settings
+    from validation.timing import name_sources, timing_of
 
     files = name_files(generated)
-    piece = parse_part(part)
+    sources = name_sources(timing or ())
+    piece, training_piece = parse_part(part), parse_part(training_part)
+    chosen_device = resolve_device(device)
+    own_gates = gates is not None and str(gates) != DEFAULT_GATES
     check_output(out, force=force, directory=True)
     settings = Settings(
         preset=preset,
         trainings=trainings,
         epochs=epochs,
+        folds=folds,
+        learning_curve=learning_curve,
         inputs=None if not inputs else tuple(inputs),
-        gates={} if gates is None else read_gates(gates),
+        gates=read_gates(gates) if gates is not None and own_gates else {},
+        default_gates=default_gates or (gates is not None and not own_gates),
+        baseline_sigma=baseline_sigma,
         options={} if threshold_mev is None else {"threshold_mev": threshold_mev},
         compat=compat,
         reference_label=reference_label,
         seed=seed,
-        device=resolve_device(device),
+        device=chosen_device,
     )
-    for path in (reference, *files.values()):
+    paths = (reference, *files.values(), *([] if training is None else [training]))
+    for path in paths:
         require_file(path)
+    older = None if baseline is None else read_baseline(baseline)
     apply_threads(threads)
+    timings = tuple(timing_of(path, name, device=chosen_device, threads=threads) for name, path in sources.items())
     reader = registry.task_for_file(reference) if task is None else registry.task(task)
     reporter = terminal_reporter()
+    source = event_source(reader, paths, settings, stream=stream, cache=cache)
     comparison = compare(
-        reader.read(reference, **{"part": piece} | parse_reading(read)),
+        source.read(reference, **{"part": piece} | parse_reading(read)),
         {
-            name: reader.read(path, **parse_reading(read_generated, option="--read-generated"))
+            name: source.read(path, **parse_reading(read_generated, option="--read-generated"))
             for name, path in files.items()
         },
-        reader.domain,
-        settings=settings,
+        source.domain,
+        settings=source.settings,
         provenance={
             "reference": {"file": reference.name, "part": part},
             **{name: {"file": path.name} for name, path in files.items()},
         },
+        training=None if training is None else source.read(training, **{"part": training_piece} | parse_reading(read)),
+        baseline=older,
+        timings=timings,
         reporter=reporter,
     )
     comparison.write(out, force=force)
@@ -161,4 +215,6 @@ def summary_lines(comparison: Comparison) -> list[str]:
         for gate in comparison.gates
         if not gate.passed
     ]
+    if comparison.baseline is not None:
+        lines += [f"worse than the baseline: {worse.text()}" for worse in comparison.baseline.worse]
     return lines

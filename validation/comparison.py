@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from hepflows.train.progress import SilentReporter
+from validation.baseline import Baseline, BaselineOutcome, check_baseline, compare_with_baseline
 from validation.domain import Events
 from validation.gates import GateOutcome, apply_gates
 from validation.job import Job
 from validation.metric import Metric  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
 from validation.settings import Settings
+from validation.timing import Timing  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
 from validation.views import Views  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ class Comparison:
         provenance: free texts on the origin of the samples.
         wall_seconds: time the comparison took.
         views: what the pictures show.
+        baseline: what the comparison with an older report says, if there was one.
+        timings: how fast the generators sample, if that was asked for.
     """
 
     domain: str
@@ -67,11 +71,13 @@ class Comparison:
     provenance: Mapping[str, Mapping[str, str]]
     wall_seconds: float
     views: Views
+    baseline: BaselineOutcome | None = None
+    timings: tuple[Timing, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every gate passed; true if there are none."""
-        return all(gate.passed for gate in self.gates)
+        """Whether every gate passed and nothing is worse than the baseline; true if there are none."""
+        return all(gate.passed for gate in self.gates) and (self.baseline is None or self.baseline.passed)
 
     def to_json(self) -> dict[str, object]:
         """The public JSON form (schema ``hepflows-report/1``)."""
@@ -97,6 +103,9 @@ def compare(
     *,
     settings: Settings | None = None,
     provenance: Mapping[str, Mapping[str, str]] | None = None,
+    training: EventsT | None = None,
+    baseline: Baseline | None = None,
+    timings: tuple[Timing, ...] = (),
     reporter: Reporter | None = None,
 ) -> Comparison:
     """Compare generated events with reference events.
@@ -107,6 +116,9 @@ def compare(
         domain: turns the events into arrays, such as ``calofast.OBSERVABLES``.
         settings: how to compare.
         provenance: sample name (``reference`` for the reference) -> free texts shown in the report.
+        training: events the generators were trained on, to tell whether they were copied.
+        baseline: an older report; `Settings.baseline_sigma` says how much worse a metric may be.
+        timings: how fast the generators sample, for the report.
         reporter: where progress goes.
 
     Returns:
@@ -120,7 +132,9 @@ def compare(
     settings = settings or Settings()
     samples = dict(generated) if isinstance(generated, Mapping) else {"generated": generated}
     domain = domain.configured(settings.options) if settings.options else domain
-    job = Job(reference, samples, domain, settings, reporter or SilentReporter())
+    if baseline is not None:
+        check_baseline(baseline, tuple(samples), domain=domain.name, sigma=settings.baseline_sigma)
+    job = Job(reference, samples, domain, settings, reporter or SilentReporter(), training=training)
     metrics, scores = job.metrics()
     return Comparison(
         domain=domain.name,
@@ -131,11 +145,15 @@ def compare(
         n_generated={name: len(events) for name, events in samples.items()},
         settings=settings,
         domain_settings=domain.settings(reference),
-        gates=apply_gates(settings.gates, metrics),
+        gates=apply_gates(settings.gates, metrics, settings.suite().gates if settings.default_gates else None),
         cautions=job.cautions,
         skipped=job.skipped,
         provenance=provenance or {},
         views=job.views(scores),
+        baseline=None
+        if baseline is None
+        else compare_with_baseline(baseline, metrics, domain=domain.name, sigma=settings.baseline_sigma),
+        timings=timings,
         wall_seconds=time.perf_counter() - start,
     )
 

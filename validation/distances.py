@@ -117,6 +117,7 @@ def line_replicas(
     nodes = np.unique(np.quantile(pooled, levels).astype(np.float64))
     if nodes.size < 2:
         return np.zeros(replicas_drawn), np.zeros(replicas_drawn)
+    nodes = np.append(nodes, np.nextafter(nodes[-1], np.inf))  # the largest value has a bin of its own
     cumulative = []
     for values, weights, sampler in (
         (first, first_weights, samplers[0]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from validation.gates import GateOutcome  # noqa: TC001 - used in annotations that tools resolve
@@ -10,6 +11,7 @@ from validation.gates import GateOutcome  # noqa: TC001 - used in annotations th
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from validation.baseline import BaselineOutcome
     from validation.comparison import Comparison
     from validation.metric import JsonValue
 
@@ -19,9 +21,9 @@ SCHEMA = "hepflows-report/1"
 def to_json(comparison: Comparison) -> dict[str, object]:
     """JSON-able dictionary of every number of a comparison.
 
-    Keys: ``schema domain passed n_reference n_generated wall_seconds samples settings gates cautions skipped
-    provenance``. ``samples`` maps sample -> metric -> ``{value, error, floor, floor_error, n, target,
-    ...}``; a metric with a gate also has ``gate`` (the largest excess that passes) and ``passed``.
+    Keys: ``schema domain passed n_reference n_generated wall_seconds samples settings gates default_gates baseline
+    timing cautions skipped provenance``. ``samples`` maps sample -> metric -> ``{value, error, floor, floor_error,
+    n, target, ...}``; a metric with a gate also has ``gate`` (the largest excess that passes) and ``passed``.
     ``n_generated`` is a number if there is one sample, else a table.
     """
     settings = comparison.settings
@@ -36,6 +38,7 @@ def to_json(comparison: Comparison) -> dict[str, object]:
         "samples": {sample: _metrics(comparison, sample, comparison.gates) for sample in comparison.samples},
         "settings": {
             "classifier": None if settings.trainings == 0 else dataclasses.asdict(settings.classifier()),
+            "preset": settings.suite().name,
             "bootstrap_replicas": settings.replicas,
             "condition_bins": settings.condition_bins,
             "compat": settings.compat,
@@ -43,9 +46,28 @@ def to_json(comparison: Comparison) -> dict[str, object]:
             "domain": dict(comparison.domain_settings),
         },
         "gates": {name: dataclasses.asdict(gate) for name, gate in settings.gates.items()},
+        "default_gates": {name: dataclasses.asdict(gate) for name, gate in settings.suite().gates.items()}
+        if settings.default_gates
+        else {},
+        "baseline": None if comparison.baseline is None else _baseline(comparison.baseline),
+        "timing": {timing.name: timing.to_json() for timing in comparison.timings},
         "cautions": list(comparison.cautions),
         "skipped": dict(comparison.skipped),
         "provenance": {name: dict(facts) for name, facts in comparison.provenance.items()},
+    }
+
+
+def _baseline(outcome: BaselineOutcome) -> dict[str, object]:
+    return {
+        "file": outcome.file,
+        "sigma": outcome.sigma,
+        "passed": outcome.passed,
+        "compared": outcome.compared,
+        "worse": [
+            {**dataclasses.asdict(worse), "sigmas": worse.sigmas if math.isfinite(worse.sigmas) else None}
+            for worse in outcome.worse
+        ],
+        "missing": list(outcome.missing),
     }
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hepflows.observable import Discs, Image, Measure, Observable
+    from hepflows.observable import Discs, Image, Measure, Observable, Response
 
 
 class Events(Protocol):
@@ -134,4 +134,13 @@ class Drawn(Protocol[EventsT_contra]):
 
     def discs(self, events: EventsT_contra, /) -> tuple[Discs, ...]:
         """One picture an event."""
+        ...
+
+
+@runtime_checkable
+class Responding(Protocol[EventsT_contra]):
+    """What a domain may offer besides: response, resolution and profiles of a detector."""
+
+    def response(self, events: EventsT_contra, /) -> Response:
+        """True and measured energies and their profiles."""
         ...

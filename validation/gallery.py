@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from validation.classifier_pictures import classifier_pictures
 from validation.correlation_plots import correlation_figures
+from validation.detector_plots import detector_figures
 from validation.event_plots import disc_figure, mean_figure
+from validation.nearest_plots import nearest_figure
 from validation.plots import classifier_figure, histogram_figure, image_figure, profile_figure
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
             caption="The numbers ..._bin_k of the table are the ratios of such points.",
             figure=profile_figure([_profile(view, labels) for view in chunk]),
         )
+    yield from _detector(views, labels)
     for i, example in enumerate(views.examples):
         if any(example.images.values()):
             yield Picture(
@@ -94,13 +98,20 @@ def gallery(views: Views, *, reference_label: str, noun: str) -> Iterator[Pictur
                 figure=histogram_figure(histograms),
             )
     yield from _correlations(views, labels)
+    yield from _nearest(views, labels)
     if views.scores:
-        yield Picture(
-            key="classifier",
-            section="Classifier test",
-            caption="Test part of the last training. The dashed diagonal is a perfect generator.",
-            figure=classifier_figure(views.scores, views.samples),
-        )
+        yield from _classifier(views, reference_label=reference_label, noun=noun)
+
+
+def _classifier(views: Views, *, reference_label: str, noun: str) -> Iterator[Picture]:
+    yield Picture(
+        key="classifier",
+        section="Classifier test",
+        caption="Test part of the last training. The dashed diagonal is a perfect generator.",
+        figure=classifier_figure(views.scores, views.samples),
+    )
+    for key, section, caption, figure in classifier_pictures(views, reference_label=reference_label, noun=noun):
+        yield Picture(key=key, section=section, caption=caption, figure=figure)
 
 
 def _correlations(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
@@ -113,6 +124,23 @@ def _correlations(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
                 "differences from the reference (bottom); all events.",
                 figure=figure,
             )
+
+
+def _detector(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
+    if views.detector is not None:
+        for key, section, caption, figure in detector_figures(views.detector, labels):
+            yield Picture(key=key, section=section, caption=caption, figure=figure)
+
+
+def _nearest(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
+    if views.nearest:
+        yield Picture(
+            key="nearest",
+            section="Copies of training events",
+            caption="Distances to the nearest training event and to the nearest other event of the same sample, in "
+            "standard deviations of the observables. Copied events lie to the left of the reference.",
+            figure=nearest_figure(_named(views.nearest, labels)),
+        )
 
 
 def _average(rows: dict[str, tuple[Image, ...]]) -> Figure:

@@ -13,6 +13,7 @@ ratios, value - 0.5 for an AUC. A pattern with ``*`` stands for every metric it 
 
 from __future__ import annotations
 
+import itertools
 import math
 import tomllib
 from dataclasses import dataclass
@@ -105,8 +106,18 @@ def _parse(where: str, entry: object) -> Gate:
     return Gate(**{key: float(value) for key, value in entry.items()})
 
 
-def apply_gates(gates: Mapping[str, Gate], samples: Mapping[str, Mapping[str, Metric]]) -> tuple[GateOutcome, ...]:
+def apply_gates(
+    gates: Mapping[str, Gate],
+    samples: Mapping[str, Mapping[str, Metric]],
+    defaults: Mapping[str, Gate] | None = None,
+) -> tuple[GateOutcome, ...]:
     """Apply every gate to every metric it names, in every sample.
+
+    Args:
+        gates: by name or pattern; each must name a metric.
+        samples: sample name -> metric name -> metric.
+        defaults: gates for the metrics that no other gate names; the first pattern that matches counts. Metrics that
+            were not measured are passed over.
 
     Raises:
         ConfigError: a gate that matches no metric.
@@ -122,18 +133,19 @@ def apply_gates(gates: Mapping[str, Gate], samples: Mapping[str, Mapping[str, Me
                     expected=_families(metrics),
                     remedy="check its name, or add the inputs that measure it",
                 )
-            for name in names:
-                metric = metrics[name]
-                outcomes.append(
-                    GateOutcome(
-                        sample=sample,
-                        metric=name,
-                        excess=metric.excess(),
-                        limit=gate.limit(metric),
-                        passed=gate.passes(metric),
-                    )
-                )
+            outcomes += [_outcome(sample, name, metrics[name], gate) for name in names]
+    for sample, metrics in samples.items():
+        for name, metric in metrics.items():
+            if not any(fnmatchcase(name, pattern) for pattern in gates):
+                chosen = (gate for pattern, gate in (defaults or {}).items() if fnmatchcase(name, pattern))
+                outcomes += [_outcome(sample, name, metric, gate) for gate in itertools.islice(chosen, 1)]
     return tuple(outcomes)
+
+
+def _outcome(sample: str, name: str, metric: Metric, gate: Gate) -> GateOutcome:
+    return GateOutcome(
+        sample=sample, metric=name, excess=metric.excess(), limit=gate.limit(metric), passed=gate.passes(metric)
+    )
 
 
 def _families(metrics: Iterable[str]) -> str:

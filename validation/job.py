@@ -12,10 +12,15 @@ import numpy as np
 
 from hepflows.errors import ConfigError, DataError
 from validation.classifier_result import classifier_metrics
+from validation.classifier_study import ClassifierStudy, Tested
 from validation.classifier_test import ClassifierResult, two_sample_test
+from validation.classifier_views import ClassifierViews
 from validation.correlation_plots import correlation_views
-from validation.domain import Drawn, Events, Measured
-from validation.joint import JUDGEMENTS, effective_size, event_observables, joint_metrics, size_judgement
+from validation.detector_metrics import Chosen, detector_metrics
+from validation.detector_views import detector_view
+from validation.domain import Drawn, Events, Measured, Responding
+from validation.event_metrics import EVENT_JUDGEMENTS, EventMetrics
+from validation.joint import JOINT_JUDGEMENTS, effective_size, event_observables, joint_metrics, size_judgement
 from validation.measure import (
     Estimate,
     Sample,
@@ -63,6 +68,8 @@ class Job(Generic[EventsT]):
         domain: Domain[EventsT],
         settings: Settings,
         reporter: Reporter,
+        *,
+        training: EventsT | None = None,
     ) -> None:
         self.domain, self.settings, self.reporter = domain, settings, reporter
         self.reference, self.generated = reference, generated
@@ -76,19 +83,31 @@ class Job(Generic[EventsT]):
         self.skipped: dict[str, str] = {}
         everything = {"reference": reference, **generated}
         with reporter.stage("observables", total=len(everything), unit="samples") as stage:
-            self.arrays, self.measures = {}, {}
+            self.arrays, self.measures, self.responses = {}, {}, {}
             for name, events in everything.items():
                 self.arrays[name] = _sample(events, domain)
                 self.measures[name] = _measures(events, domain)
+                if isinstance(domain, Responding):
+                    self.responses[name] = domain.response(events)
                 stage.advance()
-        self.judgements = {**JUDGEMENTS, **judgements(self.measures["reference"])}
+        self.judgements = {**JOINT_JUDGEMENTS, **EVENT_JUDGEMENTS, **judgements(self.measures["reference"])}
         self.joint = event_observables(self.arrays["reference"])
+        if training is not None:
+            domain.compatible(training, reference)
+        self.events = EventMetrics(
+            self.arrays,
+            None if training is None else _sample(training, domain),
+            most=settings.suite().neighbours,
+            replicas=settings.replicas,
+            seed=settings.seed,
+        )
         self.conditions = {name: domain.condition(events) for name, events in everything.items()}
         largest = max(self._n(name) for name in generated)
         self.edges = edges_for(self.arrays["reference"], n=largest, bins=settings.bins)
         self.bins = bin_edges(self.arrays["reference"].binning, settings.condition_bins)
         self.profiled = domain.profiled(reference)
         self._features: dict[tuple[str, str], NDArray[np.float32]] = {}
+        self.classifier_views = ClassifierViews()
 
     def _n(self, name: str) -> int:
         return min(len(self.reference) // 2, len(self.generated[name]))
@@ -97,7 +116,7 @@ class Job(Generic[EventsT]):
         """All metrics of all samples, and the classifier scores."""
         shuffled = np.random.default_rng(self.settings.seed).permutation(len(self.reference))
         floors: dict[int, tuple[dict[str, Estimate], dict[str, ClassifierResult]]] = {}
-        metrics, scores = {}, []
+        metrics, scores, tested = {}, [], []
         sizes = {self._n(name) for name in self.generated}
         preset = self.settings.classifier()
         total = (len(self.generated) + len(sizes)) * (1 + len(self.inputs) * preset.trainings)
@@ -111,6 +130,7 @@ class Job(Generic[EventsT]):
                 chosen = choose_generated(c[name], c["reference"][a], c["reference"][b], n, seed=self.settings.seed)
                 found, classified = self._measure((name, chosen), a, stage.advance)
                 metrics[name] = self._join(name, n, found, floors[n][0])
+                tested.append(Tested(sample=name, a=a, b=b, chosen=chosen, results=classified, floors=floors[n][1]))
                 for inputs, result in classified.items():
                     suffix = f"_{inputs}" if len(self.domain.inputs) > 1 else ""
                     metrics[name] |= classifier_metrics(result, floors[n][1][inputs], inputs=inputs, n=n, suffix=suffix)
@@ -123,6 +143,9 @@ class Job(Generic[EventsT]):
                             labels=result.labels,
                         )
                     )
+        if self.inputs:
+            more, self.classifier_views = ClassifierStudy(self, tested).run()
+            metrics = {name: found | more[name] for name, found in metrics.items()}
         return metrics, tuple(scores)
 
     def _measure(
@@ -152,26 +175,38 @@ class Job(Generic[EventsT]):
             replicas=self.settings.replicas,
             seed=self.settings.seed,
         )
+        if self.responses:
+            judged = detector_metrics(
+                Chosen(response=self.responses["reference"], index=a, weights=r.weights),
+                Chosen(response=self.responses[name], index=index, weights=g.weights),
+                replicas=self.settings.replicas,
+                seed=self.settings.seed,
+            )
+            found |= {key: estimate for key, (estimate, _) in judged.items()}
+            self.judgements |= {key: judgement for key, (_, judgement) in judged.items()}
+        found |= self.events.measure(name, g, r)
         advance()
         results = {}
         preset = self.settings.classifier()
         groups = condition_groups(self.conditions["reference"][a], self.conditions[name][index])
         for inputs in self.inputs:
             results[inputs] = two_sample_test(
-                self._inputs_of("reference", inputs)[a],
-                self._inputs_of(name, inputs)[index],
+                self.inputs_of("reference", inputs)[a],
+                self.inputs_of(name, inputs)[index],
                 preset,
                 groups=(groups[0], groups[1]),
                 weights=(r.weights, g.weights),
                 mirrors=self.domain.mirrors(self.reference, inputs=inputs),
                 standardise=True if inputs == "log" else None,
+                folds=self.settings.folds,
                 seed=self.settings.seed,
                 device=self.settings.device,
             )
             advance(preset.trainings)
         return found, results
 
-    def _inputs_of(self, name: str, inputs: str) -> NDArray[np.float32]:
+    def inputs_of(self, name: str, inputs: str) -> NDArray[np.float32]:
+        """Classifier inputs (N, F) of all events of a sample, computed once."""
         if (name, inputs) not in self._features:
             events = self.reference if name == "reference" else self.generated[name]
             preset = self.settings.classifier().name
@@ -227,6 +262,9 @@ class Job(Generic[EventsT]):
             discs={name: self._discs(name) for name in everything} if isinstance(self.domain, Drawn) else {},
             scores=scores,
             correlations=correlation_views(self.arrays, self.joint),
+            detector=detector_view(self.responses, {name: self.arrays[name].weights for name in self.responses}),
+            classifier=self.classifier_views,
+            nearest=self.events.views,
         )
 
     def _discs(self, name: str) -> tuple[Discs, ...]:

@@ -28,7 +28,7 @@ _BALLS: Final = (
 )
 _CORRELATION: Final = "between the correlation matrices of all observables with one value an event, bootstrap error"
 
-JUDGEMENTS: Final[Mapping[str, Judgement]] = {
+JOINT_JUDGEMENTS: Final[Mapping[str, Judgement]] = {
     "precision": Judgement(
         target=1.0, rising=True, meaning=f"Share of generated events inside a ball of a reference event; {_BALLS}"
     ),
@@ -78,7 +78,7 @@ def joint_metrics(
     """
     if not names:
         reason = "no observable has one value an event"
-        return {name: Estimate(value=math.nan, error=math.nan, reason=reason) for name in JUDGEMENTS}
+        return {name: Estimate(value=math.nan, error=math.nan, reason=reason) for name in JOINT_JUDGEMENTS}
     r, g = (np.stack([part.values(n) for n in names], axis=1).astype(np.float64) for part in (reference, generated))
     return {
         **_overlap(r, g, weighted=any(are_weighted(part.weights) for part in (reference, generated)), replicas=replicas,

@@ -45,6 +45,15 @@ PRESETS = {
             standardise=True,
         ),
         ClassifierPreset(
+            name="full",
+            hidden=(512, 512, 512),
+            learning_rate=1e-3,
+            batch_size=500,
+            epochs=50,
+            trainings=5,
+            standardise=True,
+        ),
+        ClassifierPreset(
             name="caloflow",
             hidden=(512, 512, 512),
             learning_rate=1e-3,
@@ -62,7 +71,8 @@ PRESETS = {
         ),
     )
 }
-"""`caloflow`: arXiv 2106.05285; `calochallenge`: arXiv 2410.21611; `quick`: small, for demonstrations."""
+"""`caloflow`: arXiv 2106.05285; `calochallenge`: arXiv 2410.21611; `quick`: small, for demonstrations;
+`full`: between the two, inputs standardised."""
 
 
 def preset_named(name: str) -> ClassifierPreset:

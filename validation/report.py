@@ -95,7 +95,8 @@ def verdict(comparison: Comparison) -> list[str]:
         tests = {key: m for key, m in metrics.items() if _is_a(key, "auc")}
         if tests:
             worst = max(tests, key=lambda key: tests[key].value)
-            inputs = f"sharpest classifier ({worst.removeprefix('auc_')} inputs)" if len(tests) > 1 else "classifier"
+            kind = {"auc": "network", "auc_gbt": "boosted trees"}.get(worst, f"{worst.removeprefix('auc_')} inputs")
+            inputs = f"sharpest classifier ({kind})" if len(tests) > 1 else "classifier"
             text += f"; the {inputs} reaches "
             text += f"AUC {number(tests[worst].value, tests[worst].error)}, floor {tests[worst].floor:.3f}"
         sentences.append(f"{name}: {text}.")

@@ -157,9 +157,9 @@ class Judgement:
     """How a metric is to be read; the attributes are those of `Metric`."""
 
     target: float
-    rising: bool
-    meaning: str
+    rising: bool = False
     two_sided: bool = False
+    meaning: str
     chief: bool = True
 
     def metric(self, estimate: Estimate, floor: Estimate, *, n: int) -> Metric:

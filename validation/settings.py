@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from hepflows.errors import ConfigError
 from validation.gates import Gate  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
-from validation.presets import ClassifierPreset, preset_named
+from validation.presets import ClassifierPreset  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
+from validation.suites import Suite, suite_named
 
 CALOCHALLENGE = "calochallenge"
 COMPATIBLE = (CALOCHALLENGE,)
@@ -20,14 +21,19 @@ class Settings:
     """How to compare.
 
     Attributes:
-        preset: classifier preset, a name of `validation.PRESETS` or an own `ClassifierPreset`.
+        preset: how thoroughly everything is measured, a name of `validation.SUITES`; or an own `ClassifierPreset`,
+            with the rest as in ``quick``.
         trainings: trainings of each classifier, None for the preset's number, 0 for no classifier test.
         epochs: epochs of each training, None for the preset's number.
+        folds: k of a k-fold classifier test (at least 3), None for the independent splits of `trainings`.
+        learning_curve: whether the classifier test is repeated with 1/8, 1/4 and 1/2 of the training events.
         inputs: input sets of the classifier test, None for all the domain offers.
         bins: number of histogram bins, None for Rice's rule; published edges stay.
         condition_bins: number of bins of the condition for profiles.
-        replicas: bootstrap replicas for the errors of distances.
+        replicas: bootstrap replicas for the errors of distances, 0 for the preset's number.
         gates: limits by metric name or pattern.
+        default_gates: whether the preset's gates count as well, for metrics that `gates` does not name.
+        baseline_sigma: standard errors by which a metric may be worse than in an older report.
         options: settings of the domain, such as ``{"threshold_mev": 1.0}``.
         compat: follow the conventions of a public evaluation code where they differ from ours: ``calochallenge`` leaves
             entries beyond the histograms' edges out of separation powers; None counts them.
@@ -39,11 +45,15 @@ class Settings:
     preset: str | ClassifierPreset = "quick"
     trainings: int | None = None
     epochs: int | None = None
+    folds: int | None = None
+    learning_curve: bool = False
     inputs: tuple[str, ...] | None = None
     bins: int | None = None
     condition_bins: int = 5
-    replicas: int = 100
+    replicas: int = 0
     gates: Mapping[str, Gate] = field(default_factory=dict)
+    default_gates: bool = False
+    baseline_sigma: float = 4.0
     options: Mapping[str, float] = field(default_factory=dict)
     compat: str | None = None
     reference_label: str | None = None
@@ -51,9 +61,15 @@ class Settings:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        suite = self.suite()
+        if self.replicas == 0:
+            object.__setattr__(self, "replicas", suite.replicas)
+        if self.trainings is None and self.folds is None and suite.classifier is None and isinstance(self.preset, str):
+            object.__setattr__(self, "trainings", 0)
         for name, low in (
             ("trainings", 0),
             ("epochs", 1),
+            ("folds", 3),
             ("bins", 2),
             ("condition_bins", 1),
             ("replicas", 2),
@@ -73,11 +89,15 @@ class Settings:
             )
         self.classifier()
 
+    def suite(self) -> Suite:
+        """What the preset measures besides the classifier."""
+        return suite_named(self.preset if isinstance(self.preset, str) else "quick")
+
     def classifier(self) -> ClassifierPreset:
         """The classifier preset with the overrides of these settings."""
-        preset = preset_named(self.preset) if isinstance(self.preset, str) else self.preset
+        preset = self.suite().network() if isinstance(self.preset, str) else self.preset
         return dataclasses.replace(
             preset,
-            trainings=preset.trainings if self.trainings is None else max(1, self.trainings),
+            trainings=self.folds or (preset.trainings if self.trainings is None else max(1, self.trainings)),
             epochs=preset.epochs if self.epochs is None else self.epochs,
         )

@@ -62,6 +62,32 @@ def split_groups(
     return tuple(np.split(assigned, np.cumsum([len(g) for g in groups])[:-1]))
 
 
+def fold_parts(
+    groups: tuple[NDArray[np.int64], ...], *, folds: int, test: int, seed: int
+) -> tuple[NDArray[np.int64], ...]:
+    """Part number of every event in one of k trainings: fold `test` is part 2, the next one part 1, the rest part 0.
+
+    Args:
+        groups: group numbers per sample; a group is never divided.
+        folds: k, at least 3.
+        test: which fold tests, 0 to k - 1.
+        seed: seed of the assignment to folds, the same for all trainings.
+    """
+    dealt = split_groups(groups, seed=seed, parts=(1 / folds,) * folds)
+    return tuple(np.where(f == test, 2, np.where(f == (test + 1) % folds, 1, 0)) for f in dealt)
+
+
+def thin_training(part: NDArray[np.int64], groups: NDArray[np.int64], *, share: float, seed: int) -> NDArray[np.int64]:
+    """Part numbers (N,) in which only this share of the groups of part 0 is left; the others become -1.
+
+    The groups left at a smaller share are among those left at a larger one.
+    """
+    members = np.unique(groups[part == 0])
+    order = np.random.default_rng(seed).permutation(members)
+    dropped = order[max(1, round(share * len(members))) :]
+    return np.where((part == 0) & np.isin(groups, dropped), -1, part)
+
+
 def choose_generated(
     generated: NDArray[np.float64],
     held: NDArray[np.float64],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from validation.classifier_views import ClassifierViews
 from validation.histograms import histogram
 from validation.measure import moments
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepflows.observable import Discs, Image
+    from validation.detector_views import DetectorView
     from validation.measure import Sample
 
     Floats = NDArray[np.float64]
@@ -106,10 +108,24 @@ class CorrelationView:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NearestView:
+    """Distances of the events of a sample to their nearest neighbours, in standard deviations.
+
+    Attributes:
+        to_training: to the nearest training event (N,), None if the training events are not known.
+        to_others: to the nearest other event of the sample (N,).
+    """
+
+    to_training: Floats | None
+    to_others: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
 class Views:
     """All pictures of a comparison; the first sample is the reference.
 
-    Single events are shown as `examples` or, per sample, as `discs`.
+    Single events are shown as `examples` or, per sample, as `discs`; `detector` is there if the domain tells the
+    response of one.
     """
 
     samples: tuple[str, ...]
@@ -121,6 +137,9 @@ class Views:
     scores: tuple[ScoreView, ...]
     discs: Mapping[str, tuple[Discs, ...]] = field(default_factory=dict)
     correlations: CorrelationView | None = None
+    detector: DetectorView | None = None
+    classifier: ClassifierViews = field(default_factory=ClassifierViews)
+    nearest: Mapping[str, NearestView] = field(default_factory=dict)
 
 
 def histogram_views(samples: Mapping[str, Sample], edges: Mapping[str, Floats]) -> tuple[HistogramView, ...]:

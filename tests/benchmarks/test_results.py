@@ -1,4 +1,4 @@
-"""What the four commands write: keys, batches, units, and figures that agree with each other."""
+"""What the commands write: keys, batches, units, and figures that agree with each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import density, sampling, spline, sweep, training
+from benchmarks import density, observables, sampling, spline, sweep, training
 from benchmarks.sides import Side, measure
 from hepflows.benchmarking.timing import Effort
 
@@ -150,3 +150,16 @@ def test_extrapolations_are_scaled() -> None:
     measured = measure(sides, (2,), Effort(repeats=1, seconds=0.0, lap_s=0.0))
     assert measured.ms("part")["2"] >= 1e4 / 2  # sleeping takes at least as long as asked
     assert measured.to_dict()["part"]["extrapolated"] == "a part"
+
+
+def test_observables(results, tmp_path, monkeypatch) -> None:
+    plot = tmp_path / "plot.png"
+    found = results(observables.main, "--batch", "20,50", "--plot", plot)
+    check_header(found, "observables")
+    assert plot.stat().st_size > 1000
+    assert found["voxels"] == 504
+    assert found["not_run"] == {}
+    by_batch(found["observables_us"], ("20", "50"))
+    seconds = {batch: 1e-6 * int(batch) * us for batch, us in found["observables_us"].items()}
+    assert found["observables_s"] == pytest.approx(seconds, rel=1e-3)  # four digits are written
+    assert {tuple(side["batches"]) for side in found["sides"].values()} == {("20", "50")}

@@ -235,10 +235,10 @@ def test_settings():
         ShowerDomain(threshold_mev=-1.0)
 
 
-def test_physics_distances_take_the_high_inputs():
+def test_physics_distances_take_the_published_high_inputs():
     showers = random_showers(calogan(), n=12)
     (measure,) = OBSERVABLES.measures(showers)
     assert (measure.kind, measure.names) == ("physics", ("fpd", "kpd"))
-    expected = OBSERVABLES.classifier_inputs(showers, preset="quick", inputs="high")
+    expected = OBSERVABLES.classifier_inputs(showers, preset="calochallenge", inputs="high")
     np.testing.assert_array_equal(measure.values, expected)
     assert np.isfinite(measure.values).all()

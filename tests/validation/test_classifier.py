@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import log_loss, roc_auc_score
 
 from hepflows.errors import ConfigError, DataError
 from validation.classifier_result import auc_error
 from validation.classifier_test import two_sample_test
 from validation.plots import roc_points
-from validation.presets import PRESETS, preset_named
+from validation.presets import PRESETS, ClassifierPreset, preset_named
+from validation.splitting import PARTS, split_groups
+from validation.training import Data, balanced_weights, fit, perceptron
 
 FAST = dataclasses.replace(PRESETS["quick"], hidden=(32,), epochs=12, trainings=2, batch_size=200)
 
@@ -117,14 +120,104 @@ def test_hanley_mcneil_matches_simulation():
     assert auc_error(float(np.mean(aucs)), labels) == pytest.approx(np.std(aucs), rel=0.2)
 
 
-def test_presets_are_the_published_ones():
-    caloflow, challenge = PRESETS["caloflow"], PRESETS["calochallenge"]
-    assert caloflow.hidden == (512, 512, 512)
-    assert (caloflow.learning_rate, caloflow.batch_size, caloflow.epochs) == (1e-3, 1000, 150)
-    assert challenge.hidden == (2048, 2048, 2048)
-    assert (challenge.learning_rate, challenge.batch_size, challenge.epochs) == (2e-4, 1000, 50)
-    assert not caloflow.standardise
-    assert not challenge.standardise
+def test_preset_caloflow_is_the_published_one():
+    # arXiv 2106.05285
+    assert PRESETS["caloflow"] == ClassifierPreset(
+        name="caloflow",
+        hidden=(512, 512, 512),  # three layers
+        negative_slope=0.01,  # LeakyReLU with the slope of PyTorch
+        learning_rate=1e-3,
+        batch_size=1000,
+        epochs=150,
+        trainings=10,
+        standardise=False,  # inputs have scales of their own, see calofast.classifier_inputs
+    )
+
+
+def test_preset_calochallenge_is_the_published_one():
+    # arXiv 2410.21611, section on classifiers; learning rate, batch and epochs also in the public evaluation code
+    assert PRESETS["calochallenge"] == ClassifierPreset(
+        name="calochallenge",
+        hidden=(2048, 2048, 2048),
+        negative_slope=0.01,
+        learning_rate=2e-4,
+        batch_size=1000,
+        epochs=50,
+        trainings=10,
+        standardise=False,
+    )
+    assert PARTS == (0.6, 0.2, 0.2)
+
+
+def test_network_has_the_layers_of_the_preset_and_no_dropout():
+    network = perceptron(507, PRESETS["caloflow"], outputs=1, seed=0)
+    kinds = [type(layer).__name__ for layer in network]
+    assert kinds == ["Linear", "LeakyReLU"] * 3 + ["Linear"]
+    shapes = [(layer.in_features, layer.out_features) for layer in network[::2]]
+    assert shapes == [(507, 512), (512, 512), (512, 512), (512, 1)]
+    assert {layer.negative_slope for layer in network[1::2]} == {0.01}
+
+
+def test_second_part_chooses_the_epoch_and_calibrates_and_the_third_tests():
+    reference, generated = gaussians(400, 0.4, seed=2)
+    preset = dataclasses.replace(FAST, trainings=1, epochs=6, standardise=False)
+    result = two_sample_test(reference, generated, preset, seed=3)
+    part = np.concatenate(split_groups((np.arange(400), 400 + np.arange(400)), seed=3))
+    label = np.repeat([1.0, 0.0], 400)
+    weight = balanced_weights(label, np.ones(800), part)
+    data = Data(x=torch.from_numpy(np.concatenate([reference, generated])), label=label, weight=weight, part=part)
+    held, test = part == 1, part == 2
+    accuracies, logits = [], []
+    for epochs in range(1, 7):
+        logits.append(fit(data, dataclasses.replace(preset, epochs=epochs), seed=3)[0])
+        accuracies.append(np.average((logits[-1] > 0)[held] == (label > 0.5)[held], weights=weight[held]))
+    assert np.all(np.diff(accuracies) >= 0)  # the best epoch so far is kept
+    assert result.best_epoch[0] == 1 + int(np.argmax(np.isclose(accuracies, accuracies[-1])))
+    edge = 1 / (held.sum() + 2)
+    isotonic = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
+    isotonic.fit(logits[-1][held], label[held], sample_weight=weight[held])
+    np.testing.assert_array_equal(result.tests[0].events, np.flatnonzero(test))
+    np.testing.assert_allclose(result.scores, isotonic.predict(logits[-1][test]), rtol=1e-9)
+    auc = roc_auc_score(label[test], result.scores, sample_weight=weight[test])
+    assert result.auc[0] == pytest.approx(auc, abs=1e-12)
+    entropy = log_loss(label[test], result.scores, sample_weight=weight[test])
+    assert result.jsd[0] == pytest.approx((np.log(2) - entropy) / np.log(2), abs=1e-12)
+
+
+def test_folds_test_every_event_once():
+    samples = gaussians(900, 1.0)
+    result = two_sample_test(*samples, dataclasses.replace(FAST, epochs=8), folds=4)
+    tested = np.concatenate([t.events for t in result.tests])
+    np.testing.assert_array_equal(np.sort(tested), np.arange(1800))
+    assert len(result.auc) == result.folds == 4
+    assert result.n_train_per_class == 450
+    value, error, _ = result.summary("auc")
+    assert value == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=4 * error)
+    one = two_sample_test(*samples, dataclasses.replace(FAST, epochs=8, trainings=1))
+    assert result.auc_test_error < 0.6 * one.auc_test_error  # 900 instead of 180 events a class are tested
+
+
+def test_folds_keep_pairs_together():
+    energies = np.random.default_rng(0).uniform(size=(300, 1)).astype(np.float32)
+    numbers = np.arange(300)
+    result = two_sample_test(energies, energies.copy(), FAST, groups=(numbers, numbers), folds=3)
+    assert result.auc == (0.5, 0.5, 0.5)
+
+
+def test_fewer_training_events_leave_the_other_parts_alone():
+    samples = gaussians(400, 1.0)
+    preset = dataclasses.replace(FAST, epochs=2)
+    whole, part = (two_sample_test(*samples, preset, train_share=s) for s in (1.0, 0.25))
+    for one, two in zip(whole.tests, part.tests, strict=True):
+        np.testing.assert_array_equal(one.events, two.events)
+    assert (whole.n_train_per_class, part.n_train_per_class) == (240, 60)
+    assert whole.auc != part.auc
+
+
+@pytest.mark.parametrize("options", [{"folds": 2}, {"train_share": 0.0}, {"train_share": 1.5}])
+def test_impossible_splits_are_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        two_sample_test(*gaussians(100, 0.0), FAST, **options)
 
 
 def test_progress_counts_all_epochs():

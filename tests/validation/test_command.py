@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,14 @@ import pytest
 from hepflows import registry
 from hepflows.errors import ConfigError, DataError, OutputError
 from validation.command import name_files, validate
+
+BENCHMARK = {
+    "schema": "hepflows-benchmark/1",
+    "benchmark": "artefact",
+    "settings": {"device": "cpu", "quick": True},
+    "machine": {"cpu": "A processor", "cores": 4, "torch_threads": 2, "versions": {"torch": "2.9"}},
+    "sampling": {"1": {"ms": 2.0, "ms_quartile_low": 1.9, "ms_quartile_high": 2.2, "events_per_second": 500.0}},
+}
 
 
 @pytest.fixture
@@ -42,6 +51,44 @@ def test_report_and_exit_codes(files, capsys):
     assert run(files, str(files / "fast.h5"), gates=gates, force=True) == 0
     assert run(files, str(files / "off.h5"), gates=gates, force=True) == 1
     assert "gate failed: off: w1_a" in capsys.readouterr().err
+
+
+def test_default_gates_by_word_and_by_flag(files, capsys):
+    for options in ({"gates": Path("default")}, {"default_gates": True}):
+        assert run(files, str(files / "fast.h5"), trainings=0, force=True, **options) == 0
+        assert run(files, str(files / "off.h5"), trainings=0, force=True, **options) == 1
+    assert "gate failed: off: w1_a" in capsys.readouterr().err
+    gates = files / "gates.toml"
+    gates.write_text('[gates]\n"*" = { max = 1e9 }\n')
+    assert run(files, str(files / "off.h5"), trainings=0, force=True, gates=gates, default_gates=True) == 0
+
+
+def test_baseline_names_what_is_worse(files, capsys):
+    assert run(files, str(files / "fast.h5"), trainings=0) == 0
+    old = files / "old.json"
+    (files / "report" / "report.json").rename(old)
+    assert run(files, str(files / "fast.h5"), trainings=0, force=True, baseline=old) == 0
+    assert run(files, str(files / "off.h5"), trainings=0, force=True, baseline=old) == 1
+    assert "worse than the baseline: off: w1_a is" in capsys.readouterr().err
+    document = json.loads((files / "report" / "report.json").read_text())
+    assert document["passed"] is document["baseline"]["passed"] is False
+    assert "w1_a" in [worse["metric"] for worse in document["baseline"]["worse"]]
+    assert "Worse than the baseline" in (files / "report" / "report.html").read_text()
+    with pytest.raises(DataError, match="no such sample"):
+        run(files, str(files / "fast.h5"), str(files / "off.h5"), force=True, baseline=old)
+
+
+def test_training_events_and_timing(files):
+    (files / "train.h5").write_text("4 0")
+    speed = files / "speed.json"
+    speed.write_text(json.dumps(BENCHMARK))
+    options = {"training": files / "train.h5", "training_part": "0:0.5", "timing": [f"fast={speed}"]}
+    assert run(files, str(files / "fast.h5"), trainings=0, **options) == 0
+    document = json.loads((files / "report" / "report.json").read_text())
+    entry = document["samples"]["fast"]["memorisation_ratio"]
+    assert entry["value"] == pytest.approx(1, abs=5 * entry["error"])
+    assert document["timing"]["fast"]["sampling"]["1"]["ms"] == 2.0
+    assert "A processor" in (files / "report" / "report.html").read_text()
 
 
 def test_part_of_the_reference(files):

@@ -60,7 +60,7 @@ def test_json_form_is_stable(points, domain):
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert set(document) == {
         "schema", "domain", "passed", "n_reference", "n_generated", "wall_seconds", "samples", "settings",
-        "gates", "cautions", "skipped", "provenance",
+        "gates", "cautions", "skipped", "provenance", "default_gates", "baseline", "timing",
     }  # fmt: skip
     assert document["schema"] == "hepflows-report/1"
     assert document["domain"] == "points"
@@ -71,6 +71,9 @@ def test_json_form_is_stable(points, domain):
         *(f"{kind}_{name}" for kind in ("separation", "w1", "ks") for name in ("a", "b", "all")),
         "precision", "recall", "density", "coverage", "correlation_rms", "correlation_max",
         "separation_mean", "auc_all", "jsd_all", "auc_log", "jsd_log",
+        *(f"{kind}_{name}" for kind in ("ece", "weights_high", "weights_low") for name in ("all", "log")),
+        "auc_gbt", "driver_a", "driver_b",
+        "duplicates", "near_duplicates",
     }  # fmt: skip
     for entry in metrics.values():
         assert {"value", "error", "floor", "floor_error", "n", "target"} <= set(entry)
@@ -149,7 +152,7 @@ def test_too_few_events(points, domain, n_reference, n_generated, message):
 
 
 def test_bad_settings(points, domain):
-    with pytest.raises(ConfigError, match="unknown classifier preset"):
+    with pytest.raises(ConfigError, match="unknown validation preset"):
         Settings(preset="best")
     with pytest.raises(ConfigError, match="epochs"):
         Settings(epochs=0)

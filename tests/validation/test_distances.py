@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from hepflows.errors import DataError
-from validation.distances import wasserstein, wasserstein_replicas
+from validation.distances import line_replicas, wasserstein, wasserstein_replicas
 from validation.histograms import Resampler
 
 
@@ -48,3 +48,13 @@ def test_replicas_scatter_around_the_exact_value():
 def test_replicas_of_one_value_are_zero():
     samplers = Resampler(50, replicas=5, seed=0), Resampler(50, replicas=5, seed=1)
     assert wasserstein_replicas(np.ones(50), np.ones(50), samplers).tolist() == [0] * 5
+
+
+def test_replicas_of_two_values_scatter_like_their_shares():
+    rng = np.random.default_rng(3)
+    x, y = (rng.random(2000) < 0.1).astype(np.float64), (rng.random(2000) < 0.4).astype(np.float64)
+    samplers = Resampler(2000, replicas=100, seed=0), Resampler(2000, replicas=100, seed=1)
+    expected = np.sqrt((0.1 * 0.9 + 0.4 * 0.6) / 2000)
+    for replicas in line_replicas(x, y, samplers):
+        assert replicas.mean() == pytest.approx(0.3, abs=5 * expected)
+        assert replicas.std() == pytest.approx(expected, rel=0.3)

@@ -85,7 +85,7 @@ class MeasuredDomain:
         """What differs besides the generator, and what a stream leaves out."""
         return (
             *compare_spectra(reference, generated),
-            "Files were streamed: no spectra of voxels, no single showers, and no classifier that sees voxels.",
+            "Files were streamed: no spectra or occupancy of voxels, no single showers, no classifier of voxels.",
         )
 
     def condition(self, showers: MeasuredShowers, /) -> NDArray[np.float64]:

@@ -168,7 +168,7 @@ def driver_figure(views: Sequence[DriverView], samples: Sequence[str]) -> Figure
         )
         axes.minorticks_off()
         axes.set_yticks(places, [row.label for row in rows])
-        axes.set(title=view.sample, xlabel="KS distance, lowest weights against the rest", xlim=(0, None))
+        axes.set(title=view.sample, xlabel="KS distance, lowest w", xlim=(0, None))
     return figure
 
 

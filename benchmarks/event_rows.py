@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepflows.errors import ConfigError
 from validation.domain import Responding
 
 if TYPE_CHECKING:
@@ -144,7 +145,10 @@ class RowDomain:
 
     def classifier_inputs(self, events: Rows, /, *, preset: str, inputs: str) -> NDArray[np.float32]:
         """None: the classifier test is left out."""
-        raise NotImplementedError
+        raise ConfigError(
+            "these rows are for comparisons without classifiers",
+            found=f"preset {preset}, inputs {inputs}, {len(events)} events",
+        )
 
     def mirrors(self, events: Rows, /, *, inputs: str) -> tuple[Index, ...]:  # noqa: ARG002
         """None."""

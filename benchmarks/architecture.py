@@ -7,6 +7,7 @@ own: so it is the identity, and both sides compute the same function.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -100,9 +101,8 @@ def autoregressive_flow(shape: Autoregressive, kind: Kind, *, seed: int) -> Cond
 def coupling_flow(shape: Coupling, *, seed: int) -> ConditionalFlow:
     """A coupling flow without context and with random weights, in evaluation mode."""
     generator = torch.Generator().manual_seed(seed)
-    transforms = coupling_blocks(
-        shape.features, 0, shape.spline, blocks=shape.blocks, width=shape.width, depth=shape.depth, generator=generator
-    )
+    make = partial(SplineCoupling, shape.features, 0, shape.spline, width=shape.width, blocks=shape.depth)
+    transforms = coupling_blocks(shape.features, make, blocks=shape.blocks, generator=generator)
     for transform in transforms:
         if isinstance(transform, SplineCoupling):
             spread(transform.conditioner.exit.weight, generator)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from benchmarks.options import Options
-    from calofast.caloflow import Kind
+    from calofast.shower_flow import Kind
 
 KINDS: tuple[Kind, ...] = ("student", "teacher")
 JET_PRESETS = ("exact", "equivariant")

@@ -1,30 +1,28 @@
 """CaloFlow: p(voxels | conditions) = p1(layer energies | conditions) p2(voxels | layer energies, conditions).
 
 Krause and Shih, arXiv:2106.05285 (teacher: MAF, trained by likelihood) and arXiv:2110.11377 (student: IAF, distilled).
+Other architectures of the second stage are in `calofast.shower_flow`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from calofast.layer_energies import LayerEnergyModel
 from calofast.preprocessing import ConditionTransform
+from calofast.shower_flow import shower_flow
 from calofast.voxels import VoxelTransform
-from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
-from hepflows.flow import ConditionalFlow
-from hepflows.permutations import Permutation, within_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from calofast.config import CaloFlowConfig, StudentConfig, TeacherConfig
-
-Kind = Literal["teacher", "student"]
+    from calofast.config import CaloFlowConfig
+    from calofast.shower_flow import Kind
 
 
 class CaloFlowModel(nn.Module):
@@ -33,7 +31,7 @@ class CaloFlowModel(nn.Module):
     Args:
         layer_sizes: voxels of each layer.
         config: complete configuration.
-        kind: `teacher` has a MAF as Flow II, `student` an IAF.
+        kind: what Flow II is.
     """
 
     log_energy_mean: Tensor
@@ -52,7 +50,7 @@ class CaloFlowModel(nn.Module):
         self.register_buffer("log_energy_mean", torch.zeros(self.n_layers))
         self.register_buffer("log_energy_std", torch.ones(self.n_layers))
         self.voxels = VoxelTransform(layer_sizes, context_features, config.preprocessing)
-        self.shower_flow = _shower_flow(layer_sizes, context_features, config, kind)
+        self.shower_flow = shower_flow(layer_sizes, context_features, config, kind)
 
     @property
     def noise_dim(self) -> int:
@@ -147,30 +145,3 @@ class SamplingModule(nn.Module):
     def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
         """Showers in MeV."""
         return self.model.sample(noise, self.model.conditions.clamp(cond), threshold=self.threshold)
-
-
-def _shower_flow(
-    layer_sizes: Sequence[int], context_features: int, config: CaloFlowConfig, kind: Kind
-) -> ConditionalFlow:
-    """Flow II; permutations alternate "reverse within each layer" and "fixed random within each layer"."""
-    generator = torch.Generator().manual_seed(config.seed + 1)
-    shared = config.teacher
-    cls: type[MaskedAutoregressive | InverseAutoregressive] = MaskedAutoregressive
-    network: TeacherConfig | StudentConfig = shared
-    if kind == "student":
-        cls, network = InverseAutoregressive, config.require_student()
-    transforms: list[nn.Module] = []
-    for block in range(shared.blocks):
-        transforms.append(
-            cls(
-                sum(layer_sizes),
-                context_features,
-                network.hidden,
-                shared.spline.settings(),
-                degrees=shared.degrees,
-                dropout=network.dropout,
-            )
-        )
-        if block < shared.blocks - 1:
-            transforms.append(Permutation(within_groups(layer_sizes, generator if block % 2 else None)))
-    return ConditionalFlow(transforms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,9 @@ from hepflows.errors import ConfigError
 from hepflows.splines import SplineSettings
 from hepflows.train.distill import DistillationConfig
 from hepflows.train.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from calofast.shower_flow import Kind
 
 HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 """Units of each hidden layer of a network."""
@@ -196,6 +199,26 @@ class TeacherConfig(StrictConfig):
     training: TrainingConfig = TrainingConfig()
 
 
+class CouplingConfig(StrictConfig):
+    """Flow II of coupling blocks: of all voxels (`coupling`), or of the voxels of a layer (`inductive`).
+
+    Attributes:
+        blocks: coupling blocks.
+        width: units of the residual conditioners.
+        depth: their residual blocks.
+        dropout: dropout in them.
+        spline: shape of the splines.
+        training: how it is trained.
+    """
+
+    blocks: int = Field(default=12, ge=2)
+    width: int = Field(default=256, ge=1)
+    depth: int = Field(default=1, ge=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    spline: SplineConfig = SplineConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
 class StudentConfig(StrictConfig):
     """Flow II student (IAF); it has the teacher's number of blocks, permutations and splines."""
 
@@ -206,15 +229,44 @@ class StudentConfig(StrictConfig):
 
 
 class CaloFlowConfig(StrictConfig):
-    """The whole file."""
+    """The whole file.
+
+    Attributes:
+        architecture: of Flow II: `maf` (teacher, and an IAF student if there is a table ``[student]``), `coupling`
+            (of all voxels at once) or `inductive` (layer by layer, for thousands of voxels); each has its own table.
+    """
 
     task: Literal["calofast"] = "calofast"
     seed: int = Field(default=1, ge=0, lt=2**63)
+    architecture: Literal["maf", "coupling", "inductive"] = "maf"
     data: DataConfig = DataConfig()
     preprocessing: PreprocessingConfig = PreprocessingConfig()
     layer_energies: LayerEnergyConfig = LayerEnergyConfig()
     teacher: TeacherConfig = TeacherConfig()
     student: StudentConfig | None = None
+    coupling: CouplingConfig = CouplingConfig()
+    inductive: CouplingConfig = CouplingConfig(blocks=6, width=192)
+
+    @model_validator(mode="after")
+    def _only_a_teacher_has_a_student(self) -> CaloFlowConfig:
+        if self.student is not None and self.architecture != "maf":
+            raise ValueError(f"architecture {self.architecture} samples fast by itself: leave the table [student] out")
+        return self
+
+    @property
+    def first_kind(self) -> Kind:
+        """Kind of the generator that is trained on showers."""
+        return "teacher" if self.architecture == "maf" else self.architecture
+
+    @property
+    def second_flow(self) -> TeacherConfig | CouplingConfig:
+        """Settings of that generator's Flow II."""
+        tables: dict[str, TeacherConfig | CouplingConfig] = {
+            "maf": self.teacher,
+            "coupling": self.coupling,
+            "inductive": self.inductive,
+        }
+        return tables[self.architecture]
 
     def require_student(self) -> StudentConfig:
         """The student's table, or an error saying that it is missing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from calofast.condition_values import ENERGY, check_range, condition_matrix, con
 from calofast.config import CaloFlowConfig
 from calofast.density import Density, Precision, evaluate_density
 from calofast.geometry import Geometry
+from calofast.shower_flow import Kind
 from calofast.showers import Showers, require_cells, unit_of
 from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
 from hepflows.config import build
@@ -55,8 +56,8 @@ class CaloGenerator:
         return TASK_NAME
 
     @property
-    def kind(self) -> Literal["teacher", "student"]:
-        """`teacher` (MAF) or `student` (IAF)."""
+    def kind(self) -> Kind:
+        """`teacher` (MAF), `student` (IAF), `coupling` or `inductive`."""
         return self.model.kind
 
     @property
@@ -249,7 +250,7 @@ class CaloGenerator:
             ArtefactError: it is incomplete, altered, of another task or of another schema version.
         """
         document, state = load_artefact(directory)
-        require_kind(document, TASK_NAME, ("teacher", "student"), where=directory)
+        require_kind(document, TASK_NAME, get_args(Kind), where=directory)
         config = build(CaloFlowConfig, document.config, where=f"{directory}: config")
         try:
             geometry = Geometry.from_dict(document.geometry, where="geometry")
@@ -258,8 +259,7 @@ class CaloGenerator:
                 "the geometry is damaged", where=f"{directory}/generator.json", found=str(error), remedy=RESTORE
             ) from error
         require_ranges(document, config.data.conditions, where=directory)
-        kind: Literal["teacher", "student"] = "teacher" if document.kind == "teacher" else "student"
-        model = CaloFlowModel(geometry.layer_sizes, config, kind)
+        model = CaloFlowModel(geometry.layer_sizes, config, cast("Kind", document.kind))
         load_state(model, state, where=directory)
         return CaloGenerator(model.to(device), geometry, config, document)
 

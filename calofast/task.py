@@ -128,19 +128,19 @@ class CaloTask:
         threads: int | None = None,  # noqa: ARG002 - the command line has set them
         reporter: Reporter | None = None,
     ) -> Mapping[str, Path]:
-        """Train Flow I, the teacher and, if configured, the student; artefacts go to out/teacher, out/student."""
+        """Train what is configured; artefacts go to out/teacher and out/student, out/coupling or out/inductive."""
         from calofast.training import CaloFlow, Run, distill, fit
         from hepflows.train.run import training_folder
 
         showers = _read(config.data, data_path)
         folder = training_folder(out, resume=resume)
         run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
-        teacher = fit(CaloFlow(showers.geometry, config), showers, run=run)
-        written = {"teacher": teacher.save(out / "teacher", force=force or resume)}
+        first = fit(CaloFlow(showers.geometry, config), showers, run=run)
+        written: dict[str, Path] = {first.kind: first.save(out / first.kind, force=force or resume)}
         if not resume:
             _clear(out / "student")  # of an earlier teacher
         if config.student is not None:
-            student = distill(teacher, showers, run=run)
+            student = distill(first, showers, run=run)
             written["student"] = student.save(out / "student", force=force or resume)
         return written
 
@@ -198,7 +198,15 @@ def _read(data: DataConfig, path: Path) -> Showers:
 def _require_same(given: CaloFlowConfig, trained: CaloFlowConfig) -> None:
     """Refuse settings that only the teacher's own training could have followed."""
     wanted, found = (_flat(config.model_dump(mode="json")) for config in (trained, given))
-    fixed = ("seed", "preprocessing.", "layer_energies.", "teacher.", "data.conditions", "data.validation_fraction")
+    fixed = (
+        "seed",
+        "architecture",
+        "preprocessing.",
+        "layer_energies.",
+        "teacher.",
+        "data.conditions",
+        "data.validation_fraction",
+    )
     for name in sorted(wanted.keys() | found.keys()):
         if name.startswith(fixed) and wanted.get(name) != found.get(name):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Training of CaloFlow: Flow I and the teacher by likelihood, the student by distillation."""
+"""Training of CaloFlow: Flow I and Flow II by likelihood, a teacher's student by distillation."""
 
 from __future__ import annotations
 
@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from calofast.geometry import Geometry
+    from calofast.shower_flow import Kind
     from calofast.showers import Showers
     from hepflows.config import StrictConfig
 
 __all__ = ["CaloFlow", "Run", "distill", "fit"]
 
+_TITLES: dict[Kind, str] = {
+    "teacher": "Flow II teacher (MAF)",
+    "student": "Flow II student (IAF)",
+    "coupling": "Flow II (coupling)",
+    "inductive": "Flow II (layer by layer)",
+}
 _PROBE = 512  # showers generated to measure what the threshold removes
 
 
@@ -49,7 +56,7 @@ class CaloFlow:
 
 
 def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGenerator:
-    """Train Flow I and the Flow II teacher.
+    """Train Flow I and the Flow II of the configured architecture, both by likelihood.
 
     Args:
         model: what to train.
@@ -61,11 +68,11 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
         Interrupted: the training was stopped; it can be resumed if `run` has a directory.
     """
     run = run or Run()
-    config = model.config
+    config, kind = model.config, model.config.first_kind
     require_cells(model.geometry, showers)
     data = make_tensors(showers, config, run.device)
     with seeded(config.seed):
-        network = CaloFlowModel(model.geometry.layer_sizes, config, "teacher").to(run.device)
+        network = CaloFlowModel(model.geometry.layer_sizes, config, kind).to(run.device)
         voxels, conditions = data.voxels_mev[data.train], data.conditions[data.train]
         network.fit_preprocessing(voxels, conditions, data.valid)
     first = run_training(
@@ -92,15 +99,15 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
             lambda: network.prepare_voxels(*data.validation_batch()),
         ),
         len(data.train),
-        config.teacher.training,
+        config.second_flow.training,
         seed=config.seed + 1,
-        title="Flow II teacher (MAF)",
-        directory=run.folder("teacher"),
+        title=_TITLES[kind],
+        directory=run.folder(kind),
         resume=run.resume,
         reporter=run.reporter,
-        identity=_identity(showers, config.preprocessing, config.data, config.teacher),
+        identity=_identity(showers, config.preprocessing, config.data, config.second_flow),
     )
-    training = {"layer_energies": first.summary(), "teacher": second.summary(), "n_train": len(data.train)}
+    training = {"layer_energies": first.summary(), kind: second.summary(), "n_train": len(data.train)}
     return _finish(network, model.geometry, config, showers, run, training, data)
 
 
@@ -151,7 +158,7 @@ def distill(
         len(data.train),
         settings.training,
         seed=config.seed + 2,
-        title="Flow II student (IAF)",
+        title=_TITLES["student"],
         directory=run.folder("student"),
         resume=run.resume,
         reporter=run.reporter,

@@ -13,11 +13,13 @@ from torch import nn
 from hepflows.conditioner import ResidualMLP
 from hepflows.conditioner_layers import can_fuse, residual_layers
 from hepflows.errors import ConfigError
-from hepflows.permutations import Permutation
+from hepflows.permutations import Permutation, shuffle
 from hepflows.plain import is_inference
 from hepflows.splines import SplineSettings, rational_quadratic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 
@@ -93,35 +95,24 @@ class SplineCoupling(nn.Module):
 
 
 def coupling_blocks(
-    features: int,
-    context_features: int,
-    spline: SplineSettings,
-    *,
-    blocks: int,
-    width: int,
-    depth: int = 2,
-    dropout: float = 0.0,
-    generator: torch.Generator,
+    features: int, make: Callable[[], nn.Module], *, blocks: int, generator: torch.Generator
 ) -> list[nn.Module]:
-    """Alternate couplings and random permutations; two blocks at least, so that every feature is transformed."""
+    """Alternate couplings and permutations.
+
+    Args:
+        features: number of features D.
+        make: makes one coupling of D features.
+        blocks: couplings, two at least, so that every feature is transformed.
+        generator: of the random permutations.
+    """
     if blocks < 2:
         raise ConfigError("a coupling flow needs at least two blocks", found=blocks)
-    transforms: list[nn.Module] = []
-    for block in range(blocks):
-        transforms.append(
-            SplineCoupling(features, context_features, spline, width=width, blocks=depth, dropout=dropout)
-        )
-        if block < blocks - 1:
-            transforms.append(Permutation(_swap_halves(features, block, generator)))
+    transforms = [make()]
+    for block in range(1, blocks):
+        transforms += [Permutation(_order(features, block, generator)), make()]
     return transforms
 
 
-def _swap_halves(features: int, block: int, generator: torch.Generator) -> torch.Tensor:
-    """Odd blocks exchange the halves, even ones shuffle within a swap, so that the kept half always changes."""
-    kept = features // 2
-    moved = torch.arange(kept, features)
-    still = torch.arange(kept)
-    if block % 2:
-        moved = moved[torch.randperm(len(moved), generator=generator)]
-        still = still[torch.randperm(len(still), generator=generator)]
-    return torch.cat([moved, still])
+def _order(features: int, block: int, generator: torch.Generator) -> Tensor:
+    """Odd blocks exchange the halves, even ones shuffle all features: each pair of blocks moves every feature."""
+    return torch.arange(features).roll(-(features // 2)) if block % 2 else shuffle(features, generator)

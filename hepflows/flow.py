@@ -132,17 +132,17 @@ class ConditionalFlow(nn.Module):
                 even their last bit.
         """
         z = self.base.from_noise(noise, context)  # type: ignore[operator]
-        if rows is None or not self._is_separable(z, context):
+        if rows is None or not self.is_separable(z, context):
             x, _ = self.inverse(z, context)
             return x
         data = torch.zeros_like(z)
         data[rows], _ = self.inverse(z[rows], None if context is None else context[rows])
         return data
 
-    def _is_separable(self, z: Tensor, context: Tensor | None) -> bool:
+    def is_separable(self, v: Tensor, context: Tensor | None) -> bool:
         """Whether a sample's result does not depend on the batch that it is evaluated in."""
         return all(
-            isinstance(transform, SeparableTransform) and transform.is_separable(z, context)
+            isinstance(transform, SeparableTransform) and transform.is_separable(v, context)
             for transform in self.transforms
         )
 

@@ -7,18 +7,18 @@ conditions, a mass constraint that is exact by construction and, as an alternati
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from hepflows.affine import AffineCoupling
-from hepflows.coupling import SplineCoupling
+from hepflows.coupling import SplineCoupling, coupling_blocks
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
 from hepflows.flow_matching import ContinuousFlow
 from hepflows.pairing import paired_noise
-from hepflows.permutations import Permutation, shuffle
 from jetgen.equivariant import EquivariantVelocity, slots_filled
 from jetgen.mass_constraint import constrain_mass, log_miss, shape_of
 from jetgen.mass_correction import correct_mass
@@ -240,28 +240,12 @@ def stacked(jets: Constituents) -> Tensor:
 def _coupling_flow(features: int, context_features: int, config: CouplingConfig, *, seed: int) -> ConditionalFlow:
     """Couplings with the features shuffled anew between them."""
     generator = torch.Generator().manual_seed(seed + 1)
-    shared = {
-        "width": config.width,
-        "blocks": config.depth,
-        "dropout": config.dropout,
-        "batch_norm": config.batch_norm,
-    }
-    transforms: list[nn.Module] = []
-    for block in range(config.blocks):
-        if block:
-            transforms.append(Permutation(_half_swap(features, block, generator)))
-        if config.transform == "affine":
-            transforms.append(AffineCoupling(features, context_features, **shared))  # type: ignore[arg-type]
-        else:
-            transforms.append(SplineCoupling(features, context_features, config.spline(), **shared))  # type: ignore[arg-type]
-    return ConditionalFlow(transforms)
-
-
-def _half_swap(features: int, block: int, generator: torch.Generator) -> Tensor:
-    """Odd blocks exchange the halves, even ones shuffle all features: each pair of blocks moves every feature."""
-    if block % 2:
-        return torch.arange(features).roll(-(features // 2))
-    return shuffle(features, generator)
+    make = partial(AffineCoupling if config.transform == "affine" else SplineCoupling, features, context_features)
+    if config.transform == "spline":
+        make = partial(make, config.spline())
+    settings = {"width": config.width, "blocks": config.depth}
+    make = partial(make, **settings, dropout=config.dropout, batch_norm=config.batch_norm)
+    return ConditionalFlow(coupling_blocks(features, make, blocks=config.blocks, generator=generator))
 
 
 def _total(pt: Tensor) -> Tensor:

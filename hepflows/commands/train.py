@@ -22,7 +22,7 @@ def train(
     /,
     *,
     data: DataFile,
-    out: Annotated[Path, Parameter(help="Run directory; gets teacher/ and student/.")],
+    out: Annotated[Path, Parameter(help="Run directory; gets teacher/, student/ and so on.")],
     set_: Overrides = None,
     resume: Resume = False,
     device: Device = "auto",
@@ -31,7 +31,7 @@ def train(
 ) -> None:
     """Train the generators that a configuration describes.
 
-    Writes OUT/teacher and, if the configuration has a student, OUT/student. Ctrl-C saves a checkpoint.
+    Each goes to its own directory: OUT/teacher and OUT/student for example. Ctrl-C saves a checkpoint.
 
     Parameters
     ----------

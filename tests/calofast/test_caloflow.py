@@ -30,16 +30,23 @@ class Trained:
     config: CaloFlowConfig
     teacher: CaloGenerator
     student: CaloGenerator
+    coupling: CaloGenerator
+    inductive: CaloGenerator
 
 
 @pytest.fixture(scope="module")
 def trained(make_showers: Callable[..., Showers], make_config: Callable[..., CaloFlowConfig]) -> Trained:
     showers, config = make_showers(600), make_config()
     teacher = fit(CaloFlow(showers.geometry, config), showers)
-    return Trained(showers, config, teacher, distill(teacher, showers))
+    network = {"blocks": 3, "width": 24, "training": {"epochs": 3, "batch_size": 100, "learning_rate": 5e-3}}
+    others = {
+        name: fit(CaloFlow(showers.geometry, make_config(architecture=name, student=None, **{name: network})), showers)
+        for name in ("coupling", "inductive")
+    }
+    return Trained(showers, config, teacher, distill(teacher, showers), **others)
 
 
-@pytest.fixture(params=["teacher", "student"])
+@pytest.fixture(params=["teacher", "student", "coupling", "inductive"])
 def generator(request: pytest.FixtureRequest, trained: Trained) -> CaloGenerator:
     chosen: CaloGenerator = getattr(trained, request.param)
     return chosen

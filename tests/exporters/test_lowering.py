@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from exporters.exportable import Condition
 from exporters.folding import fold_constants
 from exporters.lowering import lower
 from exporters.profiles import Guarded
-from hepflows.coupling import coupling_blocks
+from hepflows.coupling import SplineCoupling, coupling_blocks
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
 from hepflows.philox import normal_noise
@@ -86,9 +87,8 @@ def test_the_guard_leaves_valid_conditions_alone() -> None:
 
 def test_a_coupling_flow_lowers_too() -> None:
     generator = torch.Generator().manual_seed(1)
-    flow = ConditionalFlow(
-        coupling_blocks(3, 1, SplineSettings(bins=4, bound=5.0), blocks=3, width=8, generator=generator)
-    ).eval()
+    make = partial(SplineCoupling, 3, 1, SplineSettings(bins=4, bound=5.0), width=8)
+    flow = ConditionalFlow(coupling_blocks(3, make, blocks=3, generator=generator)).eval()
     noise = normal_noise(2, 0, 9, 3)
     cond = np.full((9, 1), 0.5)
     module = Applied(lambda cond, noise: flow.sample(noise, cond))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
-from hepflows.coupling import coupling_blocks
+from hepflows.coupling import SplineCoupling, coupling_blocks
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow, ConditionalNormal
 from hepflows.permutations import Permutation, reverse, within_groups
@@ -24,7 +26,8 @@ def _randomise(module: torch.nn.Module, seed: int, spread: float = 0.2) -> None:
 
 def _coupling(features: int, context: int, blocks: int = 4, base: torch.nn.Module | None = None) -> ConditionalFlow:
     generator = torch.Generator().manual_seed(0)
-    parts = coupling_blocks(features, context, SplineSettings(bound=5.0), blocks=blocks, width=16, generator=generator)
+    make = partial(SplineCoupling, features, context, SplineSettings(bound=5.0), width=16)
+    parts = coupling_blocks(features, make, blocks=blocks, generator=generator)
     flow = ConditionalFlow(parts, base).double()
     _randomise(flow, 1)
     return flow.eval()
@@ -129,6 +132,6 @@ def test_permutations_stay_within_their_groups_and_survive_saving() -> None:
 def test_impossible_couplings_are_refused() -> None:
     generator = torch.Generator()
     with pytest.raises(ConfigError, match="two features"):
-        coupling_blocks(1, 0, SplineSettings(), blocks=2, width=4, generator=generator)
+        SplineCoupling(1, 0, SplineSettings(), width=4)
     with pytest.raises(ConfigError, match="two blocks"):
-        coupling_blocks(4, 0, SplineSettings(), blocks=1, width=4, generator=generator)
+        coupling_blocks(4, partial(SplineCoupling, 4, 0, SplineSettings(), width=4), blocks=1, generator=generator)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
-from hepflows.coupling import coupling_blocks
+from hepflows.coupling import SplineCoupling, coupling_blocks
 from hepflows.flow import ConditionalFlow
 from hepflows.permutations import Permutation
 from hepflows.sampler import PIECE, TILE, evaluate_in_tiles, sample_in_tiles, tiles
@@ -57,7 +59,7 @@ def _flow() -> ConditionalFlow:
         MaskedAutoregressive(33, 1, [20, 20], spline),
         Permutation(torch.randperm(33)),
         InverseAutoregressive(33, 1, [20], spline),
-        *coupling_blocks(33, 1, spline, blocks=2, width=17, generator=generator),
+        *coupling_blocks(33, partial(SplineCoupling, 33, 1, spline, width=17), blocks=2, generator=generator),
     ]
     flow = ConditionalFlow(blocks).eval()
     for name, parameter in flow.named_parameters():

@@ -220,12 +220,21 @@ class CouplingConfig(StrictConfig):
 
 
 class StudentConfig(StrictConfig):
-    """Flow II student (IAF); it has the teacher's number of blocks, permutations and splines."""
+    """Flow II student (IAF); it has the teacher's number of blocks, permutations and splines.
+
+    Attributes:
+        hidden: widths of the masked networks.
+        dropout: dropout in them while the student is distilled.
+        loss: of the distillation.
+        training: how it is distilled.
+        likelihood: how it is trained afterwards, by its own exact likelihood of the showers; None: not at all.
+    """
 
     hidden: HiddenUnits = (378, 378)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     loss: DistillationConfig = DistillationConfig()
     training: TrainingConfig = TrainingConfig()
+    likelihood: TrainingConfig | None = None
 
 
 class CaloFlowConfig(StrictConfig):

@@ -93,11 +93,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
     )
     second = run_training(
         network.shower_flow,
-        MaximumLikelihood(
-            network.shower_flow,
-            lambda index: network.prepare_voxels(*data.training_batch(index)),
-            lambda: network.prepare_voxels(*data.validation_batch()),
-        ),
+        _likelihood(network, data),
         len(data.train),
         config.second_flow.training,
         seed=config.seed + 1,
@@ -114,7 +110,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
 def distill(
     teacher: CaloGenerator, showers: Showers, *, student: StudentConfig | None = None, run: Run | None = None
 ) -> CaloGenerator:
-    """Train a fast-sampling student for a teacher.
+    """Train a fast-sampling student for a teacher, by distillation and then, if configured, by its likelihood.
 
     Args:
         teacher: trained generator of kind `teacher`.
@@ -165,8 +161,30 @@ def distill(
         identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
     )
     training = {**teacher.document["training"], "student": result.summary()}
+    if settings.likelihood is not None:
+        training["student_likelihood"] = run_training(
+            network.shower_flow,
+            _likelihood(network, data),
+            len(data.train),
+            settings.likelihood,
+            seed=config.seed + 3,
+            title="Flow II student (likelihood)",
+            directory=run.folder("student_likelihood"),
+            resume=run.resume,
+            reporter=run.reporter,
+            identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
+        ).summary()
     run = replace(run, provenance={**teacher.document["provenance"], **(run.provenance or {})})
     return _finish(network, teacher.geometry, config, showers, run, training, data)
+
+
+def _likelihood(network: CaloFlowModel, data: ShowerTensors) -> MaximumLikelihood:
+    """Exact likelihood of Flow II; a student's comes from the inverse of its autoregressive direction."""
+    return MaximumLikelihood(
+        network.shower_flow,
+        lambda index: network.prepare_voxels(*data.training_batch(index)),
+        lambda: network.prepare_voxels(*data.validation_batch()),
+    )
 
 
 @torch.no_grad()

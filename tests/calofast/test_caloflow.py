@@ -11,6 +11,7 @@ import pytest
 import scipy.stats
 import torch
 
+from calofast.config import StudentConfig
 from calofast.generator import CaloGenerator
 from calofast.training import CaloFlow, Run, distill, fit
 from hepflows.artefact import load_artefact
@@ -244,7 +245,10 @@ def test_a_stopped_chain_resumes_to_the_same_generators(
     from hepflows.train import loop
 
     training = {"epochs": 3, "batch_size": 100, "learning_rate": 5e-3}
-    config = make_config(layer_energies={"blocks": 2, "hidden": [16], "training": training})
+    config = make_config(
+        layer_energies={"blocks": 2, "hidden": [16], "training": training},
+        student={"hidden": [24, 24], "training": training, "likelihood": training},
+    )
     showers = make_showers(300)
     spec = CaloFlow(showers.geometry, config)
     teacher = fit(spec, showers)
@@ -274,6 +278,21 @@ def test_a_stopped_chain_resumes_to_the_same_generators(
     for before, after in zip((teacher, student), results, strict=True):
         for name, tensor in before.model.state_dict().items():
             assert torch.equal(tensor, after.model.state_dict()[name]), name
+
+
+def test_a_student_trained_by_its_likelihood_explains_new_showers_better(
+    trained: Trained, make_showers: Callable[..., Showers]
+) -> None:
+    settings = trained.config.require_student().model_dump()
+    settings["likelihood"] = {"epochs": 6, "batch_size": 100, "learning_rate": 5e-3}
+    better = distill(trained.teacher, trained.showers, student=StudentConfig.model_validate(settings))
+    unseen = make_showers(400, 77)
+    found = [generator.log_prob(unseen, seed=1).voxels.mean() for generator in (trained.student, better)]
+    assert found[1] > found[0] + 0.2, found
+    assert np.array_equal(trained.student.log_prob(unseen, seed=1).layers, better.log_prob(unseen, seed=1).layers)
+    training, distilled_only = (one.document["training"] for one in (better, trained.student))
+    assert len(training["student_likelihood"]["history"]) == 6
+    assert training["student"]["best_loss"] == distilled_only["student"]["best_loss"]
 
 
 def test_impossible_trainings_are_refused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 import torch
@@ -235,11 +235,26 @@ class CaloGenerator:
             "metrics": document["metrics"],
         }
 
-    def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> Path:
-        """Write the artefact directory; see `hepflows.artefact.save_artefact`."""
+    def save(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        storage: Literal["float32", "float16"] = "float32",
+        force: bool = False,
+    ) -> Path:
+        """Write the artefact directory; see `hepflows.artefact.save_artefact`.
+
+        Args:
+            directory: directory to create.
+            storage: `float16` rounds the weights of the networks, though not what preprocessing has learnt: half the
+                size, and what is loaded again differs from this generator by the rounding.
+            force: replace an existing directory.
+        """
         from pathlib import Path
 
-        self._document = save_artefact(directory, self._document, self.model.state_dict(), force=force)
+        halved = [name for name, _ in self.model.named_parameters()] if storage == "float16" else []
+        state = self.model.state_dict()
+        self._document = save_artefact(directory, self._document, state, halved=halved, force=force)
         return Path(directory)
 
     @staticmethod

@@ -25,7 +25,7 @@ from hepflows.files import atomic_directory, save_tensors, sha256_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from torch import Tensor, nn
 
@@ -46,6 +46,7 @@ def save_artefact(
     document: GeneratorDocument,
     state: Mapping[str, Tensor],
     *,
+    halved: Collection[str] = (),
     force: bool = False,
 ) -> GeneratorDocument:
     """Write an artefact atomically and return the document with its hashes.
@@ -54,13 +55,16 @@ def save_artefact(
         directory: directory to create.
         document: everything but the weights.
         state: tensors by name, as `torch.nn.Module.state_dict` gives them.
+        halved: names of the tensors that are rounded to float16; loading gives the rounded values in float32.
         force: replace an existing directory.
 
     Raises:
+        ArtefactError: a tensor's values are beyond the range of float16.
         OutputError: the directory exists and `force` is false, or it cannot be written.
     """
     # clone(): safetensors refuses tensors that share memory, as transposed or tied weights do
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
+    tensors |= {name: _halved(name, tensors[name]) for name in halved}
     with atomic_directory(directory, force=force) as temporary:
         weights = temporary / WEIGHTS_NAME
         save_tensors(weights, tensors)
@@ -155,6 +159,19 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], *, where: str | o
         remedy="load it with the version of hepflows named in generator.json",
     )
     module.load_state_dict(dict(state), strict=True)
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    half = tensor.half()
+    if not bool(half.isfinite().all()):
+        raise ArtefactError(
+            "a tensor is beyond the range of float16",
+            where=name,
+            expected="at most 65504",
+            found=f"{float(tensor.abs().max()):g}",
+            remedy="store it as float32",
+        )
+    return half
 
 
 def _read_tensors(path: Path, record: WeightsRecord) -> dict[str, Tensor]:

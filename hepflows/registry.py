@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from hepflows.task import AnyTask
 
 Group: TypeAlias = Literal[
-    "hepflows.commands", "hepflows.tasks", "hepflows.exporters", "hepflows.runtimes", "hepflows.metrics"
+    "hepflows.commands",
+    "hepflows.tasks",
+    "hepflows.exporters",
+    "hepflows.runtimes",
+    "hepflows.metrics",
+    "hepflows.models",
 ]
 
 

@@ -7,6 +7,7 @@ BUILT_IN = {
     "train": "hepflows.commands.train:train",
     "distill": "hepflows.commands.distill:distill",
     "generate": "hepflows.commands.generate:generate",
+    "models": "hepflows.commands.models:models",
     "benchmark": "hepflows.commands.benchmark:benchmark",
     "demo": "hepflows.commands.demo:demo",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -35,6 +35,8 @@ TILE = 256
 _BATCH_A_THREAD = 4 * TILE
 _BATCH_ON_GPU = 64 * TILE
 
+_ENERGY = "incident_energy_gev"
+
 _DRAWN_AT_ONCE = 1 << 16
 """Conditions drawn together: bounds what drawing takes beside the conditions themselves."""
 
@@ -57,11 +59,18 @@ class Conditions:
 
 
 def generate(
-    artefact: Path,
+    artefact: Path | None = None,
     /,
     *,
-    seed: Seed,
-    out: Annotated[Path, Parameter(help="File to write, .h5 or .root.")],
+    model: Annotated[
+        str | None, Parameter(help="Instead of an artefact, a model of `hepflows models` by name.")
+    ] = None,
+    seed: Annotated[
+        Seed | None, Parameter(help="The same seed gives the same events; with --model 1 by default.")
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="File to write, .h5 or .root; by default the model's name with .h5.")
+    ] = None,
     energy: Annotated[str | None, Parameter(help="Incident energy with unit: 50GeV, or 1..100GeV.")] = None,
     condition: Annotated[
         list[str] | None,
@@ -95,6 +104,10 @@ def generate(
     artefact
         Artefact directory, or exported file such as student.onnx.
     """
+    source = _source(artefact, model)
+    if model is None and (out is None or seed is None):
+        raise ConfigError("the seed or the file to write is missing", remedy="--seed 1 --out events.h5, for example")
+    out, seed = out or Path(f"{model}.h5"), 1 if seed is None else seed
     from hepflows import registry
     from hepflows.commands.options import (
         apply_threads,
@@ -123,9 +136,11 @@ def generate(
     check_output(out, force=force)
     apply_threads(threads)
     device = resolve_device(device)
-    generator = registry.load(artefact, device=device)
+    generator = registry.load(source, device=device)
     task = registry.task(generator.task)
     if like is None:
+        if model is not None and _ENERGY in generator.condition_names:
+            ranges = {_ENERGY: _trained_range(generator, _ENERGY)} | ranges
         conditions = drawn_conditions(generator, ranges, n or 0, seed=seed)
     else:
         selection = {"part": piece} | parse_reading(read)
@@ -257,6 +272,30 @@ def sampled(
         )
         if stage is not None:
             stage.advance(stop - start)
+
+
+def _source(artefact: Path | None, model: str | None) -> Path:
+    """What to load.
+
+    Raises:
+        ConfigError: neither or both are given, or no model has this name.
+    """
+    if model is None and artefact is not None:
+        return artefact
+    if model is None or artefact is not None:
+        raise ConfigError(
+            "one generator is needed",
+            expected="an artefact directory, an exported file, or --model NAME",
+            found="none" if model is None else f"{artefact} and --model {model}",
+        )
+    from hepflows.models import model_directory
+
+    return model_directory(model)
+
+
+def _trained_range(generator: AnyGenerator, name: str) -> tuple[float, float]:
+    low, high = generator.document["valid_range"][name]
+    return low, high
 
 
 def _batch_size(batch: int | None, device: str) -> int:

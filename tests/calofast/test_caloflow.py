@@ -108,6 +108,28 @@ def test_saved_and_loaded_generators_agree(generator: CaloGenerator, tmp_path: P
     assert all(tensor.dtype in (torch.float32, torch.int64) for tensor in state.values())
 
 
+def test_weights_may_be_stored_in_half_the_size(generator: CaloGenerator, tmp_path: Path) -> None:
+    generator.save(tmp_path / "whole")
+    generator.save(tmp_path / "half", storage="float16")
+    document, state = load_artefact(tmp_path / "half")
+    parameters = {name for name, _ in generator.model.named_parameters()}
+    assert {name for name, tensor in state.items() if tensor.dtype == torch.float16} == parameters
+    loaded = CaloGenerator.load(tmp_path / "half")
+    for name, tensor in loaded.model.state_dict().items():
+        original = generator.model.state_dict()[name]
+        assert torch.equal(tensor, original.half().float() if name in parameters else original), name
+    assert document.weights is not None
+    assert (tmp_path / "half" / "weights.safetensors").stat().st_size == document.weights.n_bytes
+    energies = np.linspace(3, 90, 200)
+    whole, half = (one.sample(energies, seed=1).e_tot_mev.mean() for one in (generator, loaded))
+    assert half == pytest.approx(whole, rel=2e-3)
+    with torch.no_grad():
+        next(loaded.model.shower_flow.parameters()).fill_(1e6)
+    with pytest.raises(ArtefactError, match="beyond the range of float16"):
+        loaded.save(tmp_path / "large", storage="float16")
+    assert not (tmp_path / "large").exists()
+
+
 def test_loading_needs_a_calofast_artefact(trained: Trained, tmp_path: Path) -> None:
     trained.teacher.save(tmp_path / "g")
     other = json.loads((tmp_path / "g" / "generator.json").read_text())

@@ -433,6 +433,9 @@ def test_something_else_than_a_model(client: Client, damaged: Path) -> None:
     [
         ((), "no file given"),
         (("a.onnx", "--frames", "1"), "--frames: unknown option"),
+        (("a.onnx", "-e", "1"), "-e: unknown option"),
+        (("a.onnx", "--events=3"), "--events=3: unknown option"),
+        (("a.onnx", "b.onnx"), "one file only"),
         (("a.onnx", "--events"), "the option needs a value"),
         (("a.onnx", "--events", "many"), "not an integer in the range"),
         (("a.onnx", "--threshold-gev", "nan"), "not a number in the range"),
@@ -440,6 +443,36 @@ def test_something_else_than_a_model(client: Client, damaged: Path) -> None:
 )
 def test_wrong_arguments(client: Client, arguments: tuple[str, ...], words: str) -> None:
     assert words in complaint(client("example_host", *arguments))
+
+
+PROGRAMS = {
+    "example_host": {"events": "10", "seed": "1", "threshold-gev": "5", "batch": "64", "out": "hits.csv"},
+    "hepflows_bench": {"batches": "1,10,100,1000", "threads": "1", "repeats": "0"},
+    "hepflows_verify": {"threads": "1"},
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help(client: Client, program: str, tmp_path: Path) -> None:
+    name, value = next(iter(PROGRAMS[program].items()))
+    for arguments in (("--help",), ("-h",), ("nothing.onnx", f"--{name}", value, "--help")):
+        done = run(client.programs / program, *arguments, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"usage: {program} NAME.onnx ")
+        options = dict(re.findall(r"^  --([a-z-]+) VALUE .*\(default: (.*)\)$", done.stdout, re.MULTILINE))
+        assert options == PROGRAMS[program]
+        assert re.search(r"^exit code: 0", done.stdout, re.MULTILINE)
+        assert max(map(len, done.stdout.splitlines())) <= 120
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_unknown_option_names_those_there_are(client: Client, program: str) -> None:
+    message = complaint(client(program, "a.onnx", "--frames", "1"))
+    assert message.startswith("error: --frames: unknown option")
+    assert f"what to do: {program} --help" in message
+    for name, value in PROGRAMS[program].items():
+        assert f"--{name} ({value})" in message
 
 
 def test_cells_that_the_client_cannot_read(client: Client, exported: ExportResult, tmp_path: Path) -> None:

@@ -32,17 +32,8 @@ from benchmarks.export_sides import (
     torch_side,
 )
 from benchmarks.export_subjects import make_subjects
-from benchmarks.options import (
-    Options,
-    describe,
-    numbers,
-    parse,
-    run,
-    say,
-    show_notes,
-    show_ratios,
-    show_sides,
-)
+from benchmarks.options import Options, numbers, parse, run, say
+from benchmarks.showing import describe, show_notes, show_ratios, show_sides
 from benchmarks.sides import Side, measure
 from hepflows.benchmarking.artefact import startup_of
 from hepflows.benchmarking.machine import LIBRARIES, describe_machine

@@ -326,6 +326,21 @@ def test_clamp_and_pass(client: Client, showers: ExportResult) -> None:
     np.testing.assert_allclose(sampled(client, showers.model, cond, "--policy", "pass"), clamped, rtol=1e-5)
 
 
+def test_the_policy_of_the_file_is_the_default(client: Client, damaged: Path) -> None:
+    def clamping(proto: Any) -> None:
+        for entry in proto.metadata_props:
+            if entry.key == "hepflows.out_of_range":
+                entry.value = '"clamp"'
+
+    rewrite(damaged, clamping, out_of_range="clamp")
+    cond = np.array([[10.0], [500.0]])
+    clamped = sampled(client, damaged, cond)
+    np.testing.assert_allclose(clamped, OnnxGenerator(damaged).sample(cond, seed=1), rtol=1e-3, atol=1e-2)
+    conditions = damaged.with_suffix(".cond")
+    done = client("sample_to_file", damaged, "--conditions", conditions, "--out", conditions, "--policy", "error")
+    assert "event 1: incident_energy_gev lies outside the valid range" in complaint(done)
+
+
 def altered_manifest(model: Path) -> None:
     path = Names.of(model).manifest
     path.write_text(path.read_text(encoding="utf-8").replace('"pdg": 11', '"pdg": 22'), encoding="utf-8")
@@ -362,7 +377,7 @@ def test_damaged_files(client: Client, damaged: Path, damage: Any, words: str) -
     assert damaged.stem in message  # where
 
 
-def rewrite(model: Path, change: Any) -> None:
+def rewrite(model: Path, change: Any, **entries: object) -> None:
     """Change the graph and let the manifest vouch for it."""
     import onnx
 
@@ -370,7 +385,7 @@ def rewrite(model: Path, change: Any) -> None:
     proto = onnx.load(str(model))
     change(proto)
     model.write_bytes(proto.SerializeToString())
-    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"]
+    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"] | entries
     write_manifest(names.manifest, names, model, names.golden, metadata)
 
 

@@ -96,9 +96,16 @@ def test_conditions_outside_are_refused_or_clamped_with_a_warning(result: Export
     exported = ExportedGenerator(result.model)
     with pytest.raises(ConditionError, match="incident_energy_gev"):
         exported.sample([500.0], seed=1)
-    with pytest.warns(UserWarning, match="clamped"):
-        clamped = exported.sample([500.0], seed=1, out_of_range="warn")
-    np.testing.assert_array_equal(clamped.voxels_mev, exported.sample([100.0], seed=1).voxels_mev)
+    at_the_end = exported.sample([100.0], seed=1)
+    for policy in ("clamp", "pass"):
+        with pytest.warns(UserWarning, match="clamped"):
+            clamped = exported.sample([500.0], seed=1, out_of_range=policy)
+        np.testing.assert_array_equal(clamped.voxels_mev, at_the_end.voxels_mev)
+        assert clamped.incident_energy_gev == at_the_end.incident_energy_gev
+        with pytest.raises(ConditionError, match="not a number"):
+            exported.sample([10.0, np.nan], seed=1, out_of_range=policy)
+    with pytest.raises(ConfigError, match="error or clamp or pass"):
+        exported.sample([10.0], seed=1, out_of_range="warn")  # type: ignore[arg-type]
     with pytest.raises(ConditionError, match="other conditions"):
         exported.sample({"incident_energy_gev": [10.0], "theta_rad": [0.1]}, seed=1)
     with pytest.raises(ConditionError, match="shape"):

@@ -18,6 +18,7 @@ from exporters import to_onnx, verify
 from exporters.events import ExportedGenerator
 from hepflows.errors import ArtefactError, ConditionError, ConfigError, OutputError
 from hepflows.generator import Generator
+from hepflows.philox import normal_noise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +84,22 @@ def test_the_exported_file_gives_the_artefacts_showers(student: CaloGenerator, r
     atol = 2 * result.parity.bound.maximum
     np.testing.assert_allclose(ours.voxels_mev[same], theirs.voxels_mev[same], rtol=0, atol=atol)
     assert verify(result.model).passed
+
+
+def test_the_noise_of_the_layer_energies_comes_first(student: CaloGenerator, result: ExportResult) -> None:
+    runtime = ExportedGenerator(result.model).runtime
+    layers = len(student.geometry.layers)
+    assert runtime.noise_dim == layers + student.geometry.n_voxels
+    cond = np.full((200, 1), 50.0, dtype=np.float32)
+    noise, other = normal_noise(1, 0, 200, runtime.noise_dim), normal_noise(2, 0, 200, runtime.noise_dim)
+    totals = np.equal.outer(student.geometry.layer_index, np.arange(layers)).astype(float)
+    first = runtime.run(cond, noise) @ totals
+    same_layers = runtime.run(cond, np.concatenate([noise[:, :layers], other[:, layers:]], axis=1)) @ totals
+    same_voxels = runtime.run(cond, np.concatenate([other[:, :layers], noise[:, layers:]], axis=1)) @ totals
+    scale = np.abs(first).max()
+    # the hit threshold takes a little of a layer's energy, another little from other voxels
+    assert np.quantile(np.abs(same_layers - first), 0.9) < 1e-2 * scale
+    assert np.median(np.abs(same_voxels - first)) > 2e-2 * scale
 
 
 def test_a_shard_continues_where_the_first_ends(result: ExportResult) -> None:

@@ -11,19 +11,10 @@ import torch
 from rich.console import Console
 
 from benchmarks.architecture import Autoregressive, autoregressive_flow, first_block, inputs
-from benchmarks.options import (
-    Options,
-    add_architecture,
-    describe,
-    parse,
-    run,
-    say,
-    show_notes,
-    show_ratios,
-    show_sides,
-)
+from benchmarks.options import Options, add_architecture, parse, run, say
 from benchmarks.peers import load_peers
 from benchmarks.sampling import TENSORS_PER_PARAMETER, naive_side, shape_of
+from benchmarks.showing import describe, show_notes, show_ratios, show_sides
 from benchmarks.sides import Side, calling, measure
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ python -m benchmarks.export --json export.json --plot export.png
 python -m benchmarks.export --quick
 
 Student and exact teacher have the size of CaloFlow's (504 voxels, 8 blocks, two hidden layers of 378 units), jets 30
-slots and the default networks; weights are random, or those of ``--student DIR --teacher DIR --jets DIR``.
+slots and the default networks; weights are random, or those of ``--student DIR --teacher DIR --jets DIR``. With
+``--quick`` there are no jets, no int8 file and no fresh processes but those of ONNX Runtime, and times are rough.
 """
 
 from __future__ import annotations
@@ -32,17 +33,8 @@ from benchmarks.export_sides import (
     torch_side,
 )
 from benchmarks.export_subjects import make_subjects
-from benchmarks.options import (
-    Options,
-    describe,
-    numbers,
-    parse,
-    run,
-    say,
-    show_notes,
-    show_ratios,
-    show_sides,
-)
+from benchmarks.options import Options, numbers, parse, run, say
+from benchmarks.showing import describe, show_notes, show_ratios, show_sides
 from benchmarks.sides import Side, measure
 from hepflows.benchmarking.artefact import startup_of
 from hepflows.benchmarking.machine import LIBRARIES, describe_machine
@@ -58,14 +50,13 @@ if TYPE_CHECKING:
     from benchmarks.sides import Measured
     from exporters.storage import Storage
 
-_SMALLER: tuple[Storage, ...] = ("float16", "int8")
 _MIB = 2**20
 _STREAM = ("stream_ms", "run_ms", "run_over_stream", "run_over_stream_least")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parse(
-        __doc__ or "", argv, batches=(1, 10, 100, 1000), quick_batches=(1, 10, 100), peers=False, add=_add_options
+        __doc__ or "", argv, batches=(1, 10, 100, 1000), quick_batches=(1, 100), peers=False, add=_add_options
     )
     return run("export", options, work, show=show, draw=draw)
 
@@ -82,8 +73,9 @@ def work(options: Options) -> dict[str, Any]:
     say("making generators")
     subjects = make_subjects(options)
     with tempfile.TemporaryDirectory(prefix="hepflows-export-") as directory:
-        files = _write_files(subjects, Path(directory), threads=options.threads)
-        measured = measure(_sides(subjects, files), options.batches, options.effort)
+        smaller: tuple[Storage, ...] = ("float16",) if options.quick else ("float16", "int8")
+        files = _write_files(subjects, Path(directory), smaller, threads=options.threads)
+        measured = measure(_sides(subjects, files, smaller), options.batches, options.effort)
         hosts: dict[str, dict[str, Any]] = {}
         if program is not None:
             plain = {name: files[name] for name in (("student",) if options.quick else subjects)}
@@ -97,7 +89,7 @@ def work(options: Options) -> dict[str, Any]:
             "file_bytes": {name: file.path.stat().st_size for name, file in files.items()},
             "dense_bytes": {name: subject.dense_bytes for name, subject in subjects.items()},
             "load_seconds": {
-                name: load_seconds(file, threads=options.threads, repeats=2 if options.quick else 5)
+                name: load_seconds(file, threads=options.threads, repeats=1 if options.quick else 5)
                 for name, file in files.items()
             },
             "stream": {
@@ -111,7 +103,9 @@ def work(options: Options) -> dict[str, Any]:
     return {**results, "not_run": {**not_run, **measured.left_out}, "sides": measured.to_dict()}
 
 
-def _write_files(subjects: Mapping[str, Subject], directory: Path, *, threads: int) -> dict[str, File]:
+def _write_files(
+    subjects: Mapping[str, Subject], directory: Path, smaller: Sequence[Storage], *, threads: int
+) -> dict[str, File]:
     """Export all generators, the student with smaller weights, too: files by the names of subject and storage."""
     paths: dict[str, tuple[Path, Subject]] = {}
     for name, subject in subjects.items():
@@ -119,21 +113,21 @@ def _write_files(subjects: Mapping[str, Subject], directory: Path, *, threads: i
         path = directory / f"{name}.onnx"
         write_file(subject.generator, path)
         paths[name] = path, subject
-        for storage in _SMALLER if name == "student" else ():
-            smaller = directory / f"{name}_{storage}.onnx"
-            store_as(path, smaller, storage)
-            paths[f"{name}_{storage}"] = smaller, subject
+        for storage in smaller if name == "student" else ():
+            stored = directory / f"{name}_{storage}.onnx"
+            store_as(path, stored, storage)
+            paths[f"{name}_{storage}"] = stored, subject
     return {name: File.open(path, subject, threads=threads) for name, (path, subject) in paths.items()}
 
 
-def _sides(subjects: Mapping[str, Subject], files: Mapping[str, File]) -> dict[str, Side]:
+def _sides(subjects: Mapping[str, Subject], files: Mapping[str, File], smaller: Sequence[Storage]) -> dict[str, Side]:
     """All that one process can time in turns; names are ``RUNTIME SUBJECT``."""
     sides: dict[str, Side] = {}
     for name, subject in subjects.items():
         sides[f"torch {name}"] = torch_side(subject)
         sides[f"numba {name}"] = numba_side(subject)
         sides[f"onnxruntime {name}"] = Side(call=files[name].call)
-    sides |= {f"onnxruntime_{storage} student": Side(call=files[f"student_{storage}"].call) for storage in _SMALLER}
+    sides |= {f"onnxruntime_{storage} student": Side(call=files[f"student_{storage}"].call) for storage in smaller}
     return sides
 
 
@@ -165,17 +159,19 @@ def _ratios(measured: Measured, largest: int) -> dict[str, Any]:
 def _startup(
     subjects: Mapping[str, Subject], files: Mapping[str, File], directory: Path, options: Options
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Seconds to the first event in fresh processes: exported file, and artefact with its kernels on disk."""
+    """Seconds to the first event in fresh processes: exported file, and artefact with its kernels on disk.
+
+    The latter not if it is to be quick.
+    """
     found: dict[str, dict[str, dict[str, float]]] = {}
     for name, subject in subjects.items():
         inputs = directory / f"{name}.npz"
         np.savez(inputs, cond=subject.columns(1), noise=noise_of(subject, 1))
         arguments = [str(files[name].path), str(inputs), "--threads", str(options.threads)]
-        saved = subject.generator.save(directory / name)
-        found[name] = {
-            "onnxruntime": run_fresh("benchmarks.export_first_call", arguments),
-            "numba": startup_of(saved, device="cpu", threads=options.threads, cold=False)["warm"],
-        }
+        found[name] = {"onnxruntime": run_fresh("benchmarks.export_first_call", arguments)}
+        if not options.quick:
+            saved = subject.generator.save(directory / name)
+            found[name]["numba"] = startup_of(saved, device="cpu", threads=options.threads, cold=False)["warm"]
     return found
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from rich.console import Console
 
 import calofast as cf
-from benchmarks.options import Options, describe, parse, run, show_notes, show_sides
+from benchmarks.options import Options, parse, run
+from benchmarks.showing import describe, show_notes, show_sides
 from benchmarks.sides import Side, calling, measure
 from calofast.classifier_inputs import feature_matrix
 from calofast.observables import default_threshold_mev

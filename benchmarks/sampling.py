@@ -16,18 +16,9 @@ from rich.console import Console
 from benchmarks.architecture import Autoregressive, autoregressive_flow, first_block, inputs
 from benchmarks.arithmetic import dense_flop, gemm_rates, unmasked_flop
 from benchmarks.exactness import errors_in_float64
-from benchmarks.options import (
-    Options,
-    add_architecture,
-    describe,
-    parse,
-    run,
-    say,
-    show_notes,
-    show_ratios,
-    show_sides,
-)
+from benchmarks.options import Options, add_architecture, parse, run, say
 from benchmarks.peers import load_peers
+from benchmarks.showing import describe, show_notes, show_ratios, show_sides
 from benchmarks.sides import Measured, Side, calling, measure
 from benchmarks.sweep import sweep
 from hepflows.benchmarking.machine import usable_cores

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from rich.console import Console
 
-from benchmarks.options import Options, describe, parse, run, say, show_notes, show_ratios
+from benchmarks.options import Options, parse, run, say
 from benchmarks.peers import load_peers
+from benchmarks.showing import describe, show_notes, show_ratios
 from benchmarks.sides import Measured, Side, calling, measure
 from hepflows.benchmarking.tables import table
 from hepflows.splines import SplineSettings, portable_rational_quadratic, rational_quadratic

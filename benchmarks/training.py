@@ -14,19 +14,10 @@ import torch
 from rich.console import Console
 
 from benchmarks.architecture import Coupling, autoregressive_flow, coupling_flow, inputs
-from benchmarks.options import (
-    Options,
-    add_architecture,
-    describe,
-    parse,
-    run,
-    say,
-    show_notes,
-    show_ratios,
-    show_sides,
-)
+from benchmarks.options import Options, add_architecture, parse, run, say
 from benchmarks.peers import load_peers
 from benchmarks.sampling import shape_of
+from benchmarks.showing import describe, show_notes, show_ratios, show_sides
 from benchmarks.sides import Measured, Side, calling, fastest, measure
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hepflows.conditions import stack_conditions
 from hepflows.errors import ConditionError
+from hepflows.out_of_range import check_policy, clamped
 from hepflows.philox import uniform_noise
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from calofast.showers import Showers
-    from hepflows.generator import OutOfRange
+    from hepflows.out_of_range import OutOfRange
 
 ENERGY = "incident_energy_gev"
 _STREAM = 0x45
@@ -70,19 +71,22 @@ def condition_matrix(
     return stack_conditions(given, names, n=n)
 
 
-def check_range(
+def within_range(
     matrix: NDArray[np.float32], ranges: Mapping[str, tuple[float, float]], *, out_of_range: OutOfRange
-) -> None:
-    """Refuse conditions (N, C) outside the trained range, or warn of them.
+) -> NDArray[np.float32]:
+    """Refuse conditions (N, C) outside the trained range, or warn of them: what the generator is to be given.
 
     Args:
         matrix: shape (N, C).
         ranges: lower and upper end of each column's range, by name, in the order of the columns.
-        out_of_range: `error` or `warn`; an energy that is not positive is always an error.
+        out_of_range: policy; with `pass`, too, an energy that is not positive is an error.
 
     Raises:
         ConditionError: a condition is outside.
+        ConfigError: there is no such policy.
     """
+    if check_policy(out_of_range, where="out_of_range") == "clamp":
+        return clamped(matrix, ranges, stacklevel=4)
     for column, (name, (low, high)) in zip(matrix.T, ranges.items(), strict=True):
         outside = (column < np.float32(low)) | (column > np.float32(high))
         if not outside.any():
@@ -93,8 +97,8 @@ def check_range(
             where=f"{name}[{first}]",
             expected=f"{low:.6g} ... {high:.6g}",
             found=f"{column[first]:.6g} ({int(outside.sum())} of {len(column)} events are outside)",
-            remedy="generate inside the range, train on a wider one, or extrapolate with --out-of-range warn "
-            "(in Python out_of_range='warn')",
+            remedy="generate inside the range, train on a wider one, or choose --out-of-range clamp (to its nearest "
+            "end) or pass (extrapolate); in Python out_of_range='clamp' or 'pass'",
         )
         nonsense = name == ENERGY and bool((column <= 0).any())
         if out_of_range == "error" or nonsense:
@@ -105,3 +109,4 @@ def check_range(
             UserWarning,
             stacklevel=4,
         )
+    return matrix

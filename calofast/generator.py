@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from calofast.caloflow import CaloFlowModel, SamplingModule
-from calofast.condition_values import ENERGY, check_range, condition_matrix, conditions_of, drawn_uniformly
+from calofast.condition_values import ENERGY, condition_matrix, conditions_of, drawn_uniformly, within_range
 from calofast.config import CaloFlowConfig
 from calofast.density import Density, Precision, evaluate_density
 from calofast.geometry import Geometry
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from hepflows.generator import OutOfRange
+    from hepflows.out_of_range import OutOfRange
 
 TASK_NAME = "calofast"
 
@@ -93,14 +93,15 @@ class CaloGenerator:
             n: number of showers, if it is to be checked.
             seed: with the shower's index it determines the shower, whatever the batch it is generated in.
             first_event: index of the first shower.
-            out_of_range: refuse conditions outside the trained range, or warn and extrapolate.
+            out_of_range: what to do with conditions outside the trained range: "error", or with a warning "clamp" them
+                to its nearest end or "pass" them on, which extrapolates.
             tile_done: called with the number of new showers as they are made.
 
         Raises:
             ConditionError: a condition is missing, unknown, ill-shaped, not finite or outside the range.
         """
         matrix = self.condition_matrix(conditions, n=n)
-        self._check_range(matrix, out_of_range)
+        matrix = self._within_range(matrix, out_of_range)
         voxels = sample_in_tiles(
             lambda cond, noise, rows: self.model.sample(noise, cond, rows=rows),
             matrix,
@@ -139,7 +140,7 @@ class CaloGenerator:
 
     def check_conditions(self, conditions: ArrayLike | Mapping[str, ArrayLike]) -> None:
         """Raise the `ConditionError` that `sample` would raise for these conditions."""
-        self._check_range(self.condition_matrix(conditions), "error")
+        self._within_range(self.condition_matrix(conditions), "error")
 
     def sample_stages(
         self, conditions: ArrayLike | Mapping[str, ArrayLike], *, seed: int
@@ -285,9 +286,9 @@ class CaloGenerator:
         given = conditions if isinstance(conditions, Mapping) else {ENERGY: conditions}
         return condition_matrix(self.condition_names, given, n=n)
 
-    def _check_range(self, matrix: NDArray[np.float32], out_of_range: OutOfRange) -> None:
+    def _within_range(self, matrix: NDArray[np.float32], out_of_range: OutOfRange) -> NDArray[np.float32]:
         ranges = {name: self._document.valid_range[name] for name in self.condition_names}
-        check_range(matrix, ranges, out_of_range=out_of_range)
+        return within_range(matrix, ranges, out_of_range=out_of_range)
 
     def _pdg(self) -> int | None:
         pdg = self._document.provenance.get("pdg")

@@ -12,6 +12,7 @@ import numpy as np
 
 from exporters.runtime import OnnxGenerator
 from hepflows.errors import ConditionError, ConfigError, OutputError
+from hepflows.out_of_range import check_policy
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from hepflows.generator import OutOfRange
+    from hepflows.out_of_range import OutOfRange
 
 
 class ExportedGenerator:
@@ -63,14 +64,14 @@ class ExportedGenerator:
     ) -> Any:
         """Generate one event per condition; see `hepflows.generator.Generator.sample`.
 
-        An array is taken for the only condition. Outside the valid range the graph clamps: "warn" gives the events of
-        the nearest valid condition.
+        An array is taken for the only condition. The graph clamps what is passed: "pass" gives the events of the
+        nearest valid condition, as "clamp" does. What is not a number is always refused.
         """
         if conditions is None:
             conditions = self.draw_conditions(n or 0, seed=seed, first_event=first_event)
         columns = self._columns(conditions)
         stacked = self._stacked(columns, n)
-        if out_of_range == "warn" and self._outside(stacked):
+        if check_policy(out_of_range, where="out_of_range") != "error" and self._outside(stacked):
             warnings.warn("conditions outside the valid range of the exported file were clamped to it", stacklevel=2)
         # what the graph is really asked for: it clamps to the valid range
         given = {
@@ -82,7 +83,7 @@ class ExportedGenerator:
             stacked,
             seed=seed,
             first_event=first_event,
-            out_of_range="error" if out_of_range == "error" else "clamp",
+            out_of_range=out_of_range,
         )
         return self._physics.events(x, given, self.runtime.metadata)
 
@@ -138,6 +139,9 @@ class ExportedGenerator:
                 raise ConditionError("how many events?", where="n", expected="0 or more", found=n)
             return np.empty((n, 0))
         stacked = np.stack(list(columns.values()), axis=1)
+        if np.isnan(stacked).any():
+            event, column = np.argwhere(np.isnan(stacked))[0]
+            raise ConditionError("not a number", where=f"{self.condition_names[column]}[{event}]")
         if n is not None and n != len(stacked):
             raise ConditionError("wrong number of conditions", expected=f"n = {n}", found=len(stacked))
         return stacked
@@ -191,13 +195,13 @@ def _jets(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], me
 def _check_jets(
     columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any], out_of_range: OutOfRange
 ) -> None:
-    from jetgen.condition_checks import check_range, condition_matrix
+    from jetgen.condition_checks import condition_matrix, within_range
     from jetgen.multiplicity import ConditionTables
 
     if columns:
         ranges = {entry["name"]: entry["valid_range"] for entry in metadata["conditions"]}
         tables = ConditionTables.from_dict(metadata["condition_tables"])
-        check_range(condition_matrix(columns, list(columns)), ranges, tables, out_of_range)
+        within_range(condition_matrix(columns, list(columns)), ranges, tables, out_of_range)
 
 
 def _drawn_jets(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hepflows.errors import ConditionError, ConfigError
+from hepflows.out_of_range import check_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-OutOfRange = Literal["error", "clamp", "pass"]
+    from hepflows.out_of_range import OutOfRange
 
 
 class Exportable(Protocol):
@@ -100,18 +101,6 @@ def read_policy(metadata: Mapping[str, object], *, where: str) -> OutOfRange:
     return check_policy(metadata.get("out_of_range", "error"), where=where)
 
 
-def check_policy(policy: object, *, where: str) -> OutOfRange:
-    """The policy, if there is one of that name."""
-    if policy not in get_args(OutOfRange):
-        raise ConfigError(
-            "unknown out-of-range policy",
-            where=where,
-            expected=" or ".join(get_args(OutOfRange)),
-            found=policy,
-        )
-    return cast("OutOfRange", policy)
-
-
 def apply_policy(
     conditions: NDArray[np.float32], valid: Sequence[Condition], policy: OutOfRange
 ) -> NDArray[np.float32]:
@@ -136,6 +125,6 @@ def apply_policy(
             found=f"{conditions[row, column]:g}; {outside}",
             remedy="give a number"
             if policy == "clamp"
-            else "stay inside the range, or clamp to it: out_of_range='clamp', on the command line --out-of-range warn",
+            else "stay inside the range, or clamp to it with --out-of-range clamp (in Python out_of_range='clamp')",
         )
     return np.clip(conditions, low, high)

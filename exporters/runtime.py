@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from exporters.dependencies import open_model, require_runtime, run
-from exporters.exportable import OutOfRange, apply_policy, read_conditions, read_policy
+from exporters.exportable import apply_policy, read_conditions, read_policy
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
 from exporters.par04 import Par04Encoding
 from hepflows.errors import ConditionError, ConfigError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import os
 
     from numpy.typing import ArrayLike, NDArray
+
+    from hepflows.out_of_range import OutOfRange
 
 Provider = Literal["cpu", "cuda", "auto"]
 _CUDA = "CUDAExecutionProvider"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     import os
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import nn
 
-OutOfRange: TypeAlias = Literal["error", "warn"]
-"""What to do with a condition outside the trained range: refuse, or warn and extrapolate."""
+    from hepflows.out_of_range import OutOfRange
 
 EventsT_co = TypeVar("EventsT_co", covariant=True)
 
@@ -58,7 +57,9 @@ class Generator(Protocol[EventsT_co]):
             n: number of events, needed where there are no conditions.
             seed: with the event's index it determines the event, whatever the batch it is generated in.
             first_event: index of the first event, for shards and batches of one sample; a multiple of 256.
-            out_of_range: what to do with conditions outside the trained range.
+            out_of_range: what to do with conditions outside the trained range: "error", "clamp" to its nearest end, or
+                "pass" them on. What is passed an artefact extrapolates to, while the graph of an exported file clamps.
+                Both come with a warning.
 
         Raises:
             ConditionError: a condition is missing, ill-shaped or outside the trained range.

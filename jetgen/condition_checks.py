@@ -9,15 +9,18 @@ import numpy as np
 
 from hepflows.conditions import stack_conditions
 from hepflows.errors import ConditionError
+from hepflows.out_of_range import check_policy, clamped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from hepflows.out_of_range import OutOfRange
     from jetgen.multiplicity import ConditionTables
 
-_EXTRAPOLATE = "or extrapolate with --out-of-range warn (in Python out_of_range='warn')"
+_EXTRAPOLATE = "or extrapolate with --out-of-range pass (in Python out_of_range='pass')"
+_CHOOSE = "or choose --out-of-range clamp or pass (extrapolate); in Python out_of_range='clamp' or 'pass'"
 
 
 def required_number(n: int | None) -> int:
@@ -59,23 +62,27 @@ def condition_matrix(
     return matrix
 
 
-def check_range(
+def within_range(
     matrix: NDArray[np.float32],
     valid_range: Mapping[str, tuple[float, float]],
     tables: ConditionTables,
-    out_of_range: str,
-) -> None:
-    """Refuse conditions (N, C) unlike those of the training jets, or warn.
+    out_of_range: OutOfRange,
+) -> NDArray[np.float32]:
+    """Refuse conditions (N, C) unlike those of the training jets, or warn: what the generator is to be given.
 
     Args:
         matrix: as `condition_matrix` gives it.
         valid_range: lowest and highest value of each condition, in the order of the columns.
         tables: tell the masses that jets with a certain multiplicity have.
-        out_of_range: `error` or `warn`; impossible values are always refused.
+        out_of_range: policy. `clamp` moves each condition to its own range; a mass may still be unusual for its
+            multiplicity. With `pass`, too, impossible values are refused.
 
     Raises:
         ConditionError: naming the first jet at fault.
+        ConfigError: there is no such policy.
     """
+    if check_policy(out_of_range, where="out_of_range") == "clamp":
+        matrix = clamped(matrix, valid_range, stacklevel=4)
     for column, (name, (low, high)) in enumerate(valid_range.items()):
         values = matrix[:, column]
         outside = (values < np.float32(low)) | (values > np.float32(high))
@@ -94,14 +101,17 @@ def check_range(
                     where=f"{name}[{first}]",
                     expected=expected,
                     found=f"{values[first]:.6g} ({int(outside.sum())} of {len(matrix)} jets are outside)",
-                    remedy=f"generate inside the range, train on a wider one, {_EXTRAPOLATE}",
+                    remedy=f"generate inside the range, train on a wider one, {_CHOOSE}",
                 )
             _warn(f"{name} lies outside the trained range {expected}")
     if len(valid_range) > 1:
         _check_masses_of_multiplicities(matrix, tables, out_of_range)
+    return matrix
 
 
-def _check_masses_of_multiplicities(matrix: NDArray[np.float32], tables: ConditionTables, out_of_range: str) -> None:
+def _check_masses_of_multiplicities(
+    matrix: NDArray[np.float32], tables: ConditionTables, out_of_range: OutOfRange
+) -> None:
     mass, multiplicity = matrix[:, 0], matrix[:, 1].astype(np.int64)
     low, high = tables.mass_bounds(multiplicity)
     outside = (mass < low) | (mass > high)

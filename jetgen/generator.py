@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from hepflows.config import build, config_to_dict
 from hepflows.document import RESTORE, require_kind, require_ranges
 from hepflows.errors import ArtefactError
 from hepflows.sampler import sample_in_tiles
-from jetgen.condition_checks import check_range, condition_matrix, required_number
+from jetgen.condition_checks import condition_matrix, required_number, within_range
 from jetgen.config import JetFlowConfig
 from jetgen.generator_document import UNITS
 from jetgen.jetflow import JetFlowModel, SamplingModule, stacked
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
+
+    from hepflows.out_of_range import OutOfRange
 
 TASK_NAME = "jetgen"
 
@@ -79,7 +81,7 @@ class JetGenerator:
         n: int | None = None,
         seed: int,
         first_event: int = 0,
-        out_of_range: Literal["error", "warn"] = "error",
+        out_of_range: OutOfRange = "error",
         tile_done: Callable[[int], None] | None = None,
     ) -> Jets:
         """Generate jets.
@@ -90,7 +92,8 @@ class JetGenerator:
             n: number of jets, needed where conditions are drawn or the generator has none.
             seed: with the jet's index it determines the jet, whatever the batch it is generated in.
             first_event: index of the first jet.
-            out_of_range: refuse conditions outside the trained range, or warn and extrapolate.
+            out_of_range: what to do with conditions outside the trained range: "error", or with a warning "clamp" them
+                to its nearest end or "pass" them on, which extrapolates.
             tile_done: called with the number of new jets as they are made.
 
         Raises:
@@ -100,7 +103,7 @@ class JetGenerator:
         if conditions is None:
             conditions = self.draw_conditions(required_number(n), seed=seed, first_event=first_event)
         matrix = self.condition_matrix(conditions, n=n)
-        self._check_range(matrix, out_of_range)
+        matrix = self._within_range(matrix, out_of_range)
 
         values = sample_in_tiles(
             lambda cond, noise, rows: stacked(self.model.sample(noise, cond, rows=rows)),
@@ -150,7 +153,7 @@ class JetGenerator:
     def check_conditions(self, conditions: Mapping[str, ArrayLike]) -> None:
         """Raise the `ConditionError` that `sample` would raise for these conditions."""
         if self.condition_names:
-            self._check_range(self.condition_matrix(conditions), "error")
+            self._within_range(self.condition_matrix(conditions), "error")
 
     def sampling_module(self, *, threshold: bool = True) -> SamplingModule:  # noqa: ARG002 - jets have no threshold
         """Module for export: forward(cond (N, C), noise (N, Z)) -> eta, phi, pT, mask of each slot, (N, 4 P)."""
@@ -236,9 +239,9 @@ class JetGenerator:
         """Conditions as (N, C) float32 in the order of `condition_names`; (N, 0) if there are none."""
         return condition_matrix(conditions, self.condition_names, n=n)
 
-    def _check_range(self, matrix: NDArray[np.float32], out_of_range: str) -> None:
+    def _within_range(self, matrix: NDArray[np.float32], out_of_range: OutOfRange) -> NDArray[np.float32]:
         ranges = {name: self._document.valid_range[name] for name in self.condition_names}
-        check_range(matrix, ranges, self.model.tables, out_of_range)
+        return within_range(matrix, ranges, self.model.tables, out_of_range)
 
 
 def to_jets(values: NDArray[np.float32], n_slots: int, provenance: Mapping[str, Any]) -> Jets:

@@ -17,7 +17,7 @@ from hepflows.commands.options import (
     whole_number,
 )
 from hepflows.errors import ConfigError, DataError
-from hepflows.generator import OutOfRange  # noqa: TC001 - cyclopts reads the annotations
+from hepflows.out_of_range import OutOfRange  # noqa: TC001 - cyclopts reads the annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -90,7 +90,13 @@ def generate(
             help="Events a step, rounded up to a multiple of 256; by default 1024 a thread, 16384 on a GPU.",
         ),
     ] = None,
-    out_of_range: Annotated[OutOfRange, Parameter(help="Conditions outside the trained range.")] = "error",
+    out_of_range: Annotated[
+        OutOfRange,
+        Parameter(
+            help="Conditions outside the trained range: refuse them, clamp them to it, or pass them on: an artefact "
+            "extrapolates, an exported file clamps."
+        ),
+    ] = "error",
     device: Device = "auto",
     threads: Threads = None,
     force: Force = False,

@@ -20,7 +20,7 @@ from hepflows.errors import MissingDependencyError
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--hidden", "12,12", "--blocks", 1, "--batch", "1,4")
-RUNTIMES = ("torch", "numba", "onnxruntime", "onnxruntime_float16", "onnxruntime_int8")
+RUNTIMES = ("torch", "numba", "onnxruntime", "onnxruntime_float16")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_figures(results, monkeypatch, tmp_path, capsys) -> None:
     ms = {name: by_runtime["onnxruntime"]["4"] for name, by_runtime in found["ms"].items()}
     assert found["teacher_over_student"] == pytest.approx(ms["teacher"] / ms["student"], rel=1e-4)
     assert found["student_onnxruntime_over_numba"]["4"] > 0
-    files = {"student", "student_float16", "student_int8", "teacher"}
+    files = {"student", "student_float16", "teacher"}  # no int8 with --quick
     assert set(found["file_bytes"]) == set(found["load_seconds"]) == files
     assert min(found["load_seconds"].values()) > 0
     assert found["dense_bytes"]["student"] == found["dense_bytes"]["teacher"]
@@ -76,6 +76,16 @@ def test_figures(results, monkeypatch, tmp_path, capsys) -> None:
     shown = capsys.readouterr().out
     assert "share of dense float32 weights" in shown
     assert "not run: onnxruntime_cpp" in shown
+
+
+def test_students_with_smaller_weights_are_sides(subject, tmp_path) -> None:
+    smaller = ("float16", "int8")
+    files = export._write_files({"student": subject}, tmp_path, smaller, threads=1)
+    assert list(files) == ["student", "student_float16", "student_int8"]
+    sides = export._sides({"student": subject}, files, smaller)
+    assert list(sides)[-2:] == ["onnxruntime_float16 student", "onnxruntime_int8 student"]
+    for side in list(sides)[-2:]:
+        assert np.isfinite(sides[side].call(3)()).all()
 
 
 def test_all_runtimes_sample_the_same(subject, path) -> None:

@@ -15,7 +15,7 @@ from calofast.config import StudentConfig
 from calofast.generator import CaloGenerator
 from calofast.training import CaloFlow, Run, distill, fit
 from hepflows.artefact import load_artefact
-from hepflows.errors import ArtefactError, ConditionError, DataError, GeometryError
+from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, GeometryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,12 +147,27 @@ def test_energies_outside_the_range_are_refused(generator: CaloGenerator, energi
         generator.sample(energies, seed=1)
 
 
-def test_on_request_the_range_is_only_a_warning(generator: CaloGenerator) -> None:
-    with pytest.warns(UserWarning, match="outside the trained range"):
-        made = generator.sample([120.0], seed=1, out_of_range="warn")
+def test_on_request_conditions_outside_are_passed_with_a_warning(generator: CaloGenerator) -> None:
+    with pytest.warns(UserWarning, match="outside the trained range.*extrapolated"):
+        made = generator.sample([120.0], seed=1, out_of_range="pass")
     assert made.e_tot_mev[0] > 0
+    assert made.incident_energy_gev == 120.0
     with pytest.raises(ConditionError):
-        generator.sample([-1.0], seed=1, out_of_range="warn")
+        generator.sample([-1.0], seed=1, out_of_range="pass")
+
+
+def test_on_request_conditions_outside_are_clamped_with_a_warning(generator: CaloGenerator) -> None:
+    low, high = generator.document["valid_range"]["incident_energy_gev"]
+    energies = [120.0, 50.0, -1.0]
+    with pytest.warns(UserWarning, match="outside the trained range.*clamped"):
+        made = generator.sample(energies, seed=1, out_of_range="clamp")
+    expected = generator.sample(np.array([high, 50.0, low], dtype=np.float32), seed=1)
+    np.testing.assert_array_equal(made.incident_energy_gev, expected.incident_energy_gev)
+    np.testing.assert_array_equal(made.voxels_mev, expected.voxels_mev)
+    with pytest.raises(ConditionError, match="finite"):
+        generator.sample([np.nan], seed=1, out_of_range="clamp")
+    with pytest.raises(ConfigError, match="error or clamp or pass"):
+        generator.sample([50.0], seed=1, out_of_range="warn")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("others", [{"theta_rad": [0.1]}, {"angle": [0.2]}])

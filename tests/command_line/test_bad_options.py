@@ -28,7 +28,7 @@ def run(*arguments: object) -> int:
         ("--energy 1..1e400GeV", "--energy: not a positive, rising range"),
         ("--energy 50XeV", "'XeV' is not a unit of energy"),
         ("--energy 500GeV", "incident_energy_gev"),
-        ("--energy 90..120GeV", "--out-of-range warn"),
+        ("--energy 90..120GeV", "--out-of-range clamp"),
         ("--energy 50GeV --shard 4/3", "--shard: not a share"),
         ("--energy 50GeV --shard 1/1000", "--shard 1/1000: this share has no events"),
         ("--energy 50GeV --batch 0", "--batch: not a number of events"),
@@ -63,9 +63,13 @@ def test_outside_of_the_trained_range_on_request(made: Path, tmp_path: Path, cap
     for generator in (made / "run" / "student", made / "student.onnx"):
         out = tmp_path / f"{generator.name}.h5"
         energies = ("--energy", "90..200GeV", "-n", 600, "--batch", 256, "--seed", 1)
-        assert run("generate", generator, *energies, "--out", out, "--out-of-range", "warn") == 0
-        assert capsys.readouterr().err.count("warning: ") == 1
-        assert len(read_showers(out)) == 600
+        for policy in ("clamp", "pass"):
+            assert run("generate", generator, *energies, "--out", out, "--out-of-range", policy, "--force") == 0
+            assert capsys.readouterr().err.count("warning: ") == 1
+            showers = read_showers(out)
+            assert len(showers) == 600
+            extrapolated = policy == "pass" and generator.is_dir()
+            assert (showers.incident_energy_gev.max() > 100) == extrapolated
 
 
 @pytest.mark.parametrize(

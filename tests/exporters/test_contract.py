@@ -9,13 +9,26 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from exporters.contract import Signature, separate, violations
+from exporters.contract import (
+    INT8_OPERATORS,
+    LOOP_OPERATORS,
+    Signature,
+    is_portable,
+    operators,
+    separate,
+    violations,
+)
 from hepflows.errors import ConfigError
 
 if TYPE_CHECKING:
     from exporters import ExportResult
 
 SIGNATURE = separate(2, 10, 8)
+#: Operators that draw noise, search, loop, or that generators of C code do not cover.
+LACKING = (
+    "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli", "CumSum",
+    "GatherElements", "GatherND", "ScatterElements", "ScatterND", "NonZero", "TopK", "Unique", "Loop", "Scan", "If",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +101,8 @@ def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:
         ("opset", "operator sets"),
         ("ir", "IR version"),
         ("random", "RandomNormal"),
+        ("subgraph", "subgraphs"),
+        ("hidden weights", "weights inside of subgraphs"),
         ("external", "outside the file"),
         ("constant", "constants only"),
         ("order", "inputs"),
@@ -103,6 +118,11 @@ def test_each_broken_point_is_named(graph: onnx.ModelProto, kind: str, word: str
         bad.ir_version = 10
     elif kind == "random":
         bad.graph.node.append(helper.make_node("RandomNormalLike", ["noise"], ["extra"]))
+    elif kind in ("subgraph", "hidden weights"):
+        weights = [numpy_helper.from_array(np.ones(1, np.float32), "w")] if kind == "hidden weights" else []
+        body = helper.make_graph([helper.make_node("Neg", ["noise"], ["inner"])], "body", [], [], weights)
+        # an operator of the list, so that this point alone is broken
+        bad.graph.node.append(helper.make_node("Identity", ["noise"], ["extra"], body=body))
     elif kind == "external":
         bad.graph.initializer[0].data_location = TensorProto.EXTERNAL
     elif kind == "constant":
@@ -116,9 +136,20 @@ def test_each_broken_point_is_named(graph: onnx.ModelProto, kind: str, word: str
         bad.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     else:
         bad.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
-    found = violations(bad, SIGNATURE)
+    besides = LOOP_OPERATORS if kind == "hidden weights" else frozenset()
+    found = violations(bad, SIGNATURE, besides=besides)
     assert len(found) == 1
     assert word in found[0]
+
+
+@pytest.mark.parametrize("operator", LACKING)
+def test_no_list_lets_an_operator_in_that_hosts_lack(graph: onnx.ModelProto, operator: str) -> None:
+    bad = _copy(graph)
+    bad.graph.node.append(helper.make_node(operator, ["noise"], ["extra"]))
+    assert violations(bad, SIGNATURE) == [f"operators that not every host has: {operator}"]
+    assert not is_portable(operators(bad))
+    allowed = {"Loop"} if operator == "Loop" else set()
+    assert (LOOP_OPERATORS | INT8_OPERATORS) & {operator} == allowed
 
 
 def test_inputs_must_be_in_alphabetical_order() -> None:

@@ -326,6 +326,21 @@ def test_clamp_and_pass(client: Client, showers: ExportResult) -> None:
     np.testing.assert_allclose(sampled(client, showers.model, cond, "--policy", "pass"), clamped, rtol=1e-5)
 
 
+def test_the_policy_of_the_file_is_the_default(client: Client, damaged: Path) -> None:
+    def clamping(proto: Any) -> None:
+        for entry in proto.metadata_props:
+            if entry.key == "hepflows.out_of_range":
+                entry.value = '"clamp"'
+
+    rewrite(damaged, clamping, out_of_range="clamp")
+    cond = np.array([[10.0], [500.0]])
+    clamped = sampled(client, damaged, cond)
+    np.testing.assert_allclose(clamped, OnnxGenerator(damaged).sample(cond, seed=1), rtol=1e-3, atol=1e-2)
+    conditions = damaged.with_suffix(".cond")
+    done = client("sample_to_file", damaged, "--conditions", conditions, "--out", conditions, "--policy", "error")
+    assert "event 1: incident_energy_gev lies outside the valid range" in complaint(done)
+
+
 def altered_manifest(model: Path) -> None:
     path = Names.of(model).manifest
     path.write_text(path.read_text(encoding="utf-8").replace('"pdg": 11', '"pdg": 22'), encoding="utf-8")
@@ -362,7 +377,7 @@ def test_damaged_files(client: Client, damaged: Path, damage: Any, words: str) -
     assert damaged.stem in message  # where
 
 
-def rewrite(model: Path, change: Any) -> None:
+def rewrite(model: Path, change: Any, **entries: object) -> None:
     """Change the graph and let the manifest vouch for it."""
     import onnx
 
@@ -370,7 +385,7 @@ def rewrite(model: Path, change: Any) -> None:
     proto = onnx.load(str(model))
     change(proto)
     model.write_bytes(proto.SerializeToString())
-    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"]
+    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"] | entries
     write_manifest(names.manifest, names, model, names.golden, metadata)
 
 
@@ -433,6 +448,9 @@ def test_something_else_than_a_model(client: Client, damaged: Path) -> None:
     [
         ((), "no file given"),
         (("a.onnx", "--frames", "1"), "--frames: unknown option"),
+        (("a.onnx", "-e", "1"), "-e: unknown option"),
+        (("a.onnx", "--events=3"), "--events=3: unknown option"),
+        (("a.onnx", "b.onnx"), "one file only"),
         (("a.onnx", "--events"), "the option needs a value"),
         (("a.onnx", "--events", "many"), "not an integer in the range"),
         (("a.onnx", "--threshold-gev", "nan"), "not a number in the range"),
@@ -440,6 +458,36 @@ def test_something_else_than_a_model(client: Client, damaged: Path) -> None:
 )
 def test_wrong_arguments(client: Client, arguments: tuple[str, ...], words: str) -> None:
     assert words in complaint(client("example_host", *arguments))
+
+
+PROGRAMS = {
+    "example_host": {"events": "10", "seed": "1", "threshold-gev": "5", "batch": "64", "out": "hits.csv"},
+    "hepflows_bench": {"batches": "1,10,100,1000", "threads": "1", "repeats": "0"},
+    "hepflows_verify": {"threads": "1"},
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help(client: Client, program: str, tmp_path: Path) -> None:
+    name, value = next(iter(PROGRAMS[program].items()))
+    for arguments in (("--help",), ("-h",), ("nothing.onnx", f"--{name}", value, "--help")):
+        done = run(client.programs / program, *arguments, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"usage: {program} NAME.onnx ")
+        options = dict(re.findall(r"^  --([a-z-]+) VALUE .*\(default: (.*)\)$", done.stdout, re.MULTILINE))
+        assert options == PROGRAMS[program]
+        assert re.search(r"^exit code: 0", done.stdout, re.MULTILINE)
+        assert max(map(len, done.stdout.splitlines())) <= 120
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_unknown_option_names_those_there_are(client: Client, program: str) -> None:
+    message = complaint(client(program, "a.onnx", "--frames", "1"))
+    assert message.startswith("error: --frames: unknown option")
+    assert f"what to do: {program} --help" in message
+    for name, value in PROGRAMS[program].items():
+        assert f"--{name} ({value})" in message
 
 
 def test_cells_that_the_client_cannot_read(client: Client, exported: ExportResult, tmp_path: Path) -> None:

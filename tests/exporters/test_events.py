@@ -18,6 +18,7 @@ from exporters import to_onnx, verify
 from exporters.events import ExportedGenerator
 from hepflows.errors import ArtefactError, ConditionError, ConfigError, OutputError
 from hepflows.generator import Generator
+from hepflows.philox import normal_noise
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,6 +86,22 @@ def test_the_exported_file_gives_the_artefacts_showers(student: CaloGenerator, r
     assert verify(result.model).passed
 
 
+def test_the_noise_of_the_layer_energies_comes_first(student: CaloGenerator, result: ExportResult) -> None:
+    runtime = ExportedGenerator(result.model).runtime
+    layers = len(student.geometry.layers)
+    assert runtime.noise_dim == layers + student.geometry.n_voxels
+    cond = np.full((200, 1), 50.0, dtype=np.float32)
+    noise, other = normal_noise(1, 0, 200, runtime.noise_dim), normal_noise(2, 0, 200, runtime.noise_dim)
+    totals = np.equal.outer(student.geometry.layer_index, np.arange(layers)).astype(float)
+    first = runtime.run(cond, noise) @ totals
+    same_layers = runtime.run(cond, np.concatenate([noise[:, :layers], other[:, layers:]], axis=1)) @ totals
+    same_voxels = runtime.run(cond, np.concatenate([other[:, :layers], noise[:, layers:]], axis=1)) @ totals
+    scale = np.abs(first).max()
+    # the hit threshold takes a little of a layer's energy, another little from other voxels
+    assert np.quantile(np.abs(same_layers - first), 0.9) < 1e-2 * scale
+    assert np.median(np.abs(same_voxels - first)) > 2e-2 * scale
+
+
 def test_a_shard_continues_where_the_first_ends(result: ExportResult) -> None:
     exported = ExportedGenerator(result.model)
     whole = exported.sample([10.0] * 20, seed=3).voxels_mev
@@ -96,9 +113,16 @@ def test_conditions_outside_are_refused_or_clamped_with_a_warning(result: Export
     exported = ExportedGenerator(result.model)
     with pytest.raises(ConditionError, match="incident_energy_gev"):
         exported.sample([500.0], seed=1)
-    with pytest.warns(UserWarning, match="clamped"):
-        clamped = exported.sample([500.0], seed=1, out_of_range="warn")
-    np.testing.assert_array_equal(clamped.voxels_mev, exported.sample([100.0], seed=1).voxels_mev)
+    at_the_end = exported.sample([100.0], seed=1)
+    for policy in ("clamp", "pass"):
+        with pytest.warns(UserWarning, match="clamped"):
+            clamped = exported.sample([500.0], seed=1, out_of_range=policy)
+        np.testing.assert_array_equal(clamped.voxels_mev, at_the_end.voxels_mev)
+        assert clamped.incident_energy_gev == at_the_end.incident_energy_gev
+        with pytest.raises(ConditionError, match="not a number"):
+            exported.sample([10.0, np.nan], seed=1, out_of_range=policy)
+    with pytest.raises(ConfigError, match="error or clamp or pass"):
+        exported.sample([10.0], seed=1, out_of_range="warn")  # type: ignore[arg-type]
     with pytest.raises(ConditionError, match="other conditions"):
         exported.sample({"incident_energy_gev": [10.0], "theta_rad": [0.1]}, seed=1)
     with pytest.raises(ConditionError, match="shape"):

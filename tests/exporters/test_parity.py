@@ -10,8 +10,9 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from exporters import parity
 from exporters.contract import separate
-from exporters.evaluation import Inputs, draw_inputs, evaluate_torch
+from exporters.evaluation import Inputs, draw_inputs, evaluate_runtime, evaluate_torch
 from exporters.exportable import Condition, read_conditions
 from exporters.lowering import lower
 from exporters.parity import compare
@@ -90,16 +91,66 @@ def test_a_graph_with_another_threshold_fails(case: Case) -> None:
     assert any("threshold changed sides" in words for words in failures)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"optimise": False, "batch": None}, "optimisation off: median"),
+        ({"optimise": True, "batch": None}, "optimisation on: median"),
+        ({"optimise": True, "batch": 1}, "optimisation on, batch 1: maximum"),
+        ({"optimise": False, "batch": 7}, "optimisation off, batch 7: maximum"),
+    ],
+    ids=str,
+)
+def test_every_way_of_running_is_compared(
+    case: Case, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], words: str
+) -> None:
+    """A runtime that is wrong only without optimisations, or only for single events."""
+
+    def evaluate(model: bytes, inputs: Inputs, *, optimise: bool, batch: int | None = None) -> np.ndarray:
+        options = {} if batch is None else {"batch": batch}
+        x = evaluate_runtime(model, inputs, optimise=optimise, **options)
+        affected = model == case.before_onnx and (optimise, batch) == (wrong["optimise"], wrong["batch"])
+        return x * 1.01 if affected else x
+
+    monkeypatch.setattr(parity, "evaluate_runtime", evaluate)
+    failures = case.failures(case.before_onnx, case.final_onnx)
+    assert failures
+    assert all(failure.startswith(words.partition(":")[0]) for failure in failures)
+    assert any(words in failure for failure in failures)
+
+
+def test_the_bound_is_twice_what_torch_itself_is_off_by(case: Case) -> None:
+    found = compare(case.before, case.before_onnx, case.final_onnx, case.inputs, truth=case.truth, threshold=THRESHOLD)
+    torch32 = np.abs(evaluate_torch(case.before, case.inputs, double=False) - case.truth)
+    median, p999 = np.quantile(torch32, [0.5, 0.999], method="lower")
+    least = rounding(case.truth)
+    assert found.bound.median == max(2 * median, least.median)
+    assert found.bound.p999 == max(2 * p999, least.p999)
+    assert found.bound.maximum >= 2 * torch32.max()
+    # of a few hundred evaluations of float32 the largest is not many times that of one
+    assert found.bound.maximum <= 8 * torch32.max()
+
+
+def test_flips_beyond_those_of_torch_fail(case: Case) -> None:
+    proto = onnx.load_from_string(case.final_onnx)
+    for tensor in proto.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        if value.dtype == np.float32 and np.all(value == THRESHOLD):
+            tensor.CopyFrom(numpy_helper.from_array(np.full_like(value, 1.5 * THRESHOLD), tensor.name))
+    failures = case.failures(case.before_onnx, proto.SerializeToString())
+    assert any("threshold flips >" in words for words in failures)
+
+
 def test_the_exported_report_says_how_much_was_compared(exported: ExportResult) -> None:
-    parity = exported.parity
-    assert parity.passed
-    assert parity.values >= 100_000
-    assert parity.events >= 4096
-    assert set(parity.runtime) == {"on", "off"}
-    assert set(parity.small_batches) == {"on, N=1", "on, N=7", "off, N=1", "off, N=7"}
-    assert set(parity.flips) == {"torch", "on", "off"}
-    assert parity.bound.median >= 2 * parity.torch.median
-    assert parity.bound.maximum >= 2 * parity.torch.maximum
+    found = exported.parity
+    assert found.passed
+    assert found.values >= 100_000
+    assert found.events >= 4096
+    assert set(found.runtime) == {"on", "off"}
+    assert set(found.small_batches) == {"on, N=1", "on, N=7", "off, N=1", "off, N=7"}
+    assert set(found.flips) == {"torch", "on", "off"}
+    assert found.bound.median >= 2 * found.torch.median
+    assert found.bound.maximum >= 2 * found.torch.maximum
 
 
 def test_inputs_cover_the_valid_range_log_uniformly_where_it_is_wide() -> None:

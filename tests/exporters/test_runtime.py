@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -144,6 +145,21 @@ def test_conditions_outside_are_refused_clamped_or_passed(generator: OnnxGenerat
         generator.sample([[np.nan, 0.2]], seed=1, out_of_range="clamp")
 
 
+@pytest.mark.parametrize("policy", ["clamp", "pass"])
+def test_the_policy_of_the_file_is_the_default(copied: Path, policy: str) -> None:
+    model = onnx.load(copied)
+    for entry in model.metadata_props:
+        if entry.key == "hepflows.out_of_range":
+            entry.value = json.dumps(policy)
+    copied.write_bytes(model.SerializeToString())
+    generator = OnnxGenerator(copied, check=False)
+    inside = generator.sample([[100.0, 0.2]], seed=1)
+    np.testing.assert_array_equal(generator.sample([[250.0, 0.2]], seed=1), inside)
+    assert np.isfinite(generator.sample([[np.nan, 0.2]], seed=1, out_of_range="pass")).all()
+    with pytest.raises(ConditionError, match="250"):
+        generator.sample([[250.0, 0.2]], seed=1, out_of_range="error")
+
+
 @pytest.mark.parametrize("conditions", [[10.0, 20.0], [[10.0]], [[10.0, 0.1, 0.2]], 10.0, [["a", "b"]]])
 def test_wrong_shapes_are_named(generator: OnnxGenerator, conditions: Any) -> None:
     with pytest.raises(ConditionError, match=r"shape|numbers"):
@@ -165,6 +181,19 @@ def test_cuda_asked_for_but_absent(exported: ExportResult, monkeypatch: pytest.M
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ConfigError, match="CUDA"):
         OnnxGenerator(exported.model, provider="cuda")
+    assert OnnxGenerator(exported.model, provider="auto").provider == "cpu"
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_cuda_that_the_runtime_cannot_use_is_no_silent_cpu(
+    exported: ExportResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library has CUDA, but no driver: the session falls back without an error."""
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    with pytest.raises(ConfigError, match="fell back to the CPU") as caught:
+        OnnxGenerator(exported.model, provider="cuda")
+    assert "provider='cpu'" in str(caught.value)
     assert OnnxGenerator(exported.model, provider="auto").provider == "cpu"
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
 import exporters.graphs as graphs_module
 import exporters.onnx as export_module
 from exporters import to_onnx
 from exporters.golden import read_golden
-from exporters.manifest import EXPORT_KEYS, GENERATOR_KEYS, from_properties, to_properties
+from exporters.manifest import from_properties, to_properties
 from exporters.onnx import ParityError
 from hepflows.errors import (
     ArtefactError,
@@ -27,10 +31,16 @@ from hepflows.errors import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from exporters import ExportResult
 
+# Written out here: a key that the exporter forgets must not vanish from the test, too.
+KEYS = (
+    "contract_version", "profile", "encoding", "io", "noise", "rng", "task", "conditions", "out_of_range",
+    "package_versions", "opset", "ir_version", "operators", "portable", "storage", "tolerance", "metrics", "kind",
+    "geometry", "output", "condition_tables", "mass_constraint", "out_of_reach", "normalisation", "threshold_mev",
+    "pdg", "detector", "simulation_version", "training_data_sha256", "git_commit", "training_seed", "provenance",
+    "licence",
+)  # fmt: skip
 REPORT = {
     "schema": "hepflows-report/1",
     "domain": "calofast",
@@ -47,18 +57,24 @@ def test_four_files_stand_side_by_side(exported: ExportResult) -> None:
     assert {file.name for file in folder.iterdir()} == names
 
 
-def test_metadata_are_complete(exported: ExportResult) -> None:
+def test_metadata_are_complete(exported: ExportResult, toy: Any) -> None:
     model = onnx.load(exported.model)
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert all(key.startswith("hepflows.") for key in properties)
     metadata = from_properties(properties, where="toy")
-    assert set(metadata) == {*GENERATOR_KEYS, *EXPORT_KEYS}
+    assert set(metadata) == set(KEYS)
+    assert metadata == json.loads(exported.manifest.read_text())["metadata"]
     assert metadata["conditions"][0] == {
         "name": "incident_energy_gev",
         "unit": "GeV",
         "valid_range": [1.0, 100.0],
     }
     assert metadata["out_of_range"] == "error"
+    assert metadata["contract_version"] == 1
+    assert metadata["geometry"] == toy.export_metadata()["geometry"]
+    assert metadata["output"] == {"name": "voxels", "unit": "MeV", "order": "layer by layer"}
+    assert (metadata["pdg"], metadata["detector"]) == (11, "toy")
+    assert metadata["training_data_sha256"] == "0" * 64
     assert [tensor["name"] for tensor in metadata["io"]["inputs"]] == ["cond", "noise"]
     assert metadata["io"]["outputs"][0]["width"] == 8
     assert metadata["noise"]["distribution"] == "standard_normal"
@@ -83,8 +99,6 @@ def test_manifest_vouches_for_model_and_golden_file(exported: ExportResult) -> N
 
 
 def test_golden_events_are_float64_torch_on_float32_inputs(exported: ExportResult, toy: Any) -> None:
-    import torch
-
     golden = read_golden(exported.golden)
     for values in (golden.cond, golden.noise):
         np.testing.assert_array_equal(values, values.astype(np.float32))
@@ -256,6 +270,42 @@ def test_bad_requests_are_named(toy: Any, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"schema": "other"}')
     with pytest.raises(DataError, match="not a validation report"):
         to_onnx(toy, tmp_path / "toy.onnx", report=tmp_path)
+
+
+def test_the_page_lists_all_metadata() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
+    section = page.partition("## Metadata")[2].partition("## ")[0]
+    lists = re.findall(r"`([a-z0-9_]+(?:\s[a-z0-9_]+)+)`", section)
+    assert sorted(" ".join(lists).split()) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("place", ["file.txt/toy.onnx", "locked/toy.onnx", "locked/deeper/toy.onnx"])
+def test_a_place_that_cannot_be_written_to_is_named_before_any_work(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (tmp_path / "file.txt").write_text("mine")
+    (tmp_path / "locked").mkdir()
+    honest = os.access
+    # a superuser may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and honest(path, mode))
+    monkeypatch.setattr(export_module, "make_graphs", None)
+    with pytest.raises(OutputError, match="not a writable directory") as caught:
+        to_onnx(toy, tmp_path / place)
+    assert str(tmp_path / place) in str(caught.value)
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["file.txt", "locked"]
+
+
+def test_a_generator_above_two_gigabytes_is_refused(toy: Any, tmp_path: Path) -> None:
+    class Huge(Variant):
+        def sampling_module(self, *, threshold: bool = True) -> Any:
+            module = super().sampling_module(threshold=threshold)
+            module.register_parameter("huge", torch.nn.Parameter(torch.empty(2**29, device="meta")))
+            return module
+
+    with pytest.raises(ConfigError, match="too large for one ONNX file") as caught:
+        to_onnx(Huge(toy), tmp_path / "toy.onnx")
+    assert "below 2 GB" in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepflows.errors import ArtefactError, ConditionError, DataError
+from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError
 from jetgen.generator import JetGenerator
 from jetgen.task import TASK
 from jetgen.training import JetFlow, JetObjective, Run, fit
@@ -158,10 +158,22 @@ def test_out_of_range_can_be_extrapolated_with_a_warning(generators):
     high = generators["exact"].document["valid_range"]["mass"][1]
     conditions = {"mass": np.array([1.02 * high]), "multiplicity": np.array([5])}
     with pytest.warns(UserWarning, match="extrapolated"):
-        sample = generators["exact"].sample(conditions, seed=1, out_of_range="warn")
+        sample = generators["exact"].sample(conditions, seed=1, out_of_range="pass")
     assert sample.mass_rel[0] == pytest.approx(1.02 * high, rel=1e-5)
     conditions["mass"] = np.array([-0.1])
     with pytest.raises(ConditionError, match="trained range"):
+        generators["exact"].sample(conditions, seed=1, out_of_range="pass")
+
+
+def test_out_of_range_can_be_clamped_with_a_warning(generators):
+    low, high = generators["exact"].document["valid_range"]["mass"]
+    conditions = {"mass": np.array([1.02 * high, -0.1]), "multiplicity": np.array([5, 5])}
+    # the lowest mass is unusual for five constituents
+    with pytest.warns(UserWarning, match="mass lies.*clamped"), pytest.warns(UserWarning, match="masses lie"):
+        sample = generators["exact"].sample(conditions, seed=1, out_of_range="clamp")
+    np.testing.assert_allclose(sample.mass_condition, [high, low], rtol=1e-6)
+    np.testing.assert_allclose(sample.mass_rel, [high, low], rtol=1e-5)
+    with pytest.raises(ConfigError, match="error or clamp or pass"):
         generators["exact"].sample(conditions, seed=1, out_of_range="warn")
 
 
@@ -236,7 +248,7 @@ def test_the_task_trains_variants_from_a_file(jets, tmp_path):
     loaded = TASK.load(written["exact"])
     assert loaded.document["provenance"]["data_file"] == "jets.h5"
     assert loaded.document["config"]["variants"] == []
-    sample = loaded.sample(TASK.read(path, part=(0.8, 1.0)).conditions, seed=2, out_of_range="warn")
+    sample = loaded.sample(TASK.read(path, part=(0.8, 1.0)).conditions, seed=2, out_of_range="pass")
     assert len(TASK.read(TASK.write(sample, tmp_path / "generated.h5"))) == 300
 
 

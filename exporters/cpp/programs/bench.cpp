@@ -59,7 +59,14 @@ Timing measure(std::size_t batch, std::size_t repeats, Function function) {
 
 int main(int argc, char** argv) {
   return program::guarded([&] {
-    const program::Arguments arguments(argc, argv, {{"batches", "1,10,100,1000"}, {"threads", "1"}, {"repeats", "0"}});
+    const program::Arguments arguments(
+        argc, argv,
+        {"hepflows_bench",
+         "Times one event by batch size and prints JSON: ms_per_event is the graph alone, ms_per_event_with_noise\n"
+         "draws the noise, too; medians.",
+         {{"batches", "1,10,100,1000", "batch sizes, between commas"},
+          {"threads", "1", "threads of one run"},
+          {"repeats", "0", "runs that are timed; 0 for as many as take about a second"}}});
     hepflows::Options options;
     options.threads = static_cast<int>(arguments.integer("threads", 1, 1024));
     const std::size_t repeats = arguments.integer("repeats", 0, 1000000);

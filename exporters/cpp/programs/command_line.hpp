@@ -1,4 +1,5 @@
-// What the programs here share: options `--name value`, and one place where errors become messages and exit codes.
+// What the programs here share: options `--name value`, their help, and one place where errors become messages and
+// exit codes.
 #pragma once
 
 #include <cmath>
@@ -9,6 +10,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hepflows/error.hpp"
@@ -19,24 +21,63 @@ class UsageError : public hepflows::Error {
   using Error::Error;
 };
 
+// What --help prints, where a program is asked for that and nothing else.
+class HelpWanted : public std::exception {
+ public:
+  explicit HelpWanted(std::string text) : text_(std::move(text)) {}
+  const char* what() const noexcept override { return text_.c_str(); }
+
+ private:
+  std::string text_;
+};
+
+struct Option {
+  std::string name, value, meaning;  // its value where none is given; empty for none
+};
+
+struct Usage {
+  std::string program, purpose;
+  std::vector<Option> options;
+  std::string exit_codes = "exit code: 0, or 2 with a message on standard error";
+
+  std::string text() const {
+    std::string result = "usage: " + program + " NAME.onnx [--option VALUE ...]\n\n" + purpose + "\n\n";
+    result += line("NAME.onnx", "exported generator; manifest and golden file lie beside it");
+    for (const Option& option : options)
+      result += line("--" + option.name + " VALUE",
+                     option.meaning + (option.value.empty() ? "" : " (default: " + option.value + ")"));
+    return result + line("--help", "print this text") + "\n" + exit_codes + "\n";
+  }
+
+ private:
+  static std::string line(const std::string& name, const std::string& meaning) {
+    constexpr std::size_t width = 24;
+    return "  " + name + std::string(name.size() < width ? width - name.size() : 1, ' ') + meaning + "\n";
+  }
+};
+
 class Arguments {
  public:
   // One positional argument, a file, and options that have defaults.
-  Arguments(int argc, char** argv, std::map<std::string, std::string> defaults) : values_(std::move(defaults)) {
+  Arguments(int argc, char** argv, const Usage& usage) {
+    for (const Option& option : usage.options) values_[option.name] = option.value;
+    const std::string remedy = usage.program + " --help tells all options";
     for (int i = 1; i < argc; ++i) {
       const std::string word = argv[i];
-      if (word.rfind("--", 0) != 0) {
-        if (!file_.empty()) throw UsageError("one file only", word, {}, "'" + file_ + "' and '" + word + "'");
+      if (word == "--help" || word == "-h") throw HelpWanted(usage.text());
+      if (word.empty() || word[0] != '-') {
+        if (!file_.empty()) throw UsageError("one file only", word, {}, "'" + file_ + "' and '" + word + "'", remedy);
         file_ = word;
-      } else if (values_.count(word.substr(2)) == 0) {
-        throw UsageError("unknown option", word, names());
+      } else if (word.rfind("--", 0) != 0 || values_.count(word.substr(2)) == 0) {
+        throw UsageError("unknown option", word, names(), {}, remedy);
       } else if (i + 1 >= argc) {
-        throw UsageError("the option needs a value", word);
+        throw UsageError("the option needs a value", word, {}, {}, remedy);
       } else {
         values_[word.substr(2)] = argv[++i];
       }
     }
-    if (file_.empty()) throw UsageError("no file given", "command line", "NAME.onnx, then options: " + names());
+    if (file_.empty())
+      throw UsageError("no file given", "command line", "NAME.onnx, then options: " + names(), {}, remedy);
   }
 
   const std::string& file() const { return file_; }
@@ -83,7 +124,8 @@ class Arguments {
 
   std::string names() const {
     std::string result;
-    for (const auto& [name, value] : values_) result += "--" + name + (value.empty() ? " " : " (" + value + ") ");
+    for (const auto& [name, value] : values_)
+      result += (result.empty() ? "--" : ", --") + name + (value.empty() ? "" : " (" + value + ")");
     return result;
   }
 
@@ -91,11 +133,14 @@ class Arguments {
   std::map<std::string, std::string> values_;
 };
 
-// Runs a program's body; every error is a message on standard error and exit code 2.
+// Runs a program's body; every error is a message on standard error and exit code 2. Help that was asked for is none.
 template <class Body>
 int guarded(Body body) {
   try {
     return body();
+  } catch (const HelpWanted& help) {
+    std::cout << help.what() << std::flush;
+    return 0;
   } catch (const std::exception& error) {
     std::cerr << "error: " << error.what() << "\n";
   } catch (...) {

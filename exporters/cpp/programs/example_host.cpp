@@ -178,6 +178,15 @@ int simulate(const program::Arguments& arguments) {
 int main(int argc, char** argv) {
   return program::guarded([&] {
     return simulate(program::Arguments(
-        argc, argv, {{"events", "10"}, {"seed", "1"}, {"threshold-gev", "5"}, {"batch", "64"}, {"out", "hits.csv"}}));
+        argc, argv,
+        {"example_host",
+         "A miniature detector simulation: events of several particles. Those above an energy threshold and inside\n"
+         "the generator's valid range are sampled, the others go through a toy that stands in for the full simulation.\n"
+         "The energies of an event's particles add up cell by cell.",
+         {{"events", "10", "events to simulate"},
+          {"seed", "1", "of the random numbers: with the number of an event it determines the event"},
+          {"threshold-gev", "5", "particles above this energy are sampled"},
+          {"batch", "64", "particles sampled together, at most about"},
+          {"out", "hits.csv", "file to write: event, cell, layer, position in mm, energy in MeV"}}}));
   });
 }

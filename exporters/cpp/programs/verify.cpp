@@ -7,7 +7,13 @@
 
 int main(int argc, char** argv) {
   return program::guarded([&] {
-    const program::Arguments arguments(argc, argv, {{"threads", "1"}});
+    const program::Arguments arguments(
+        argc, argv,
+        {"hepflows_verify",
+         "Compares an exported file with its manifest and runs its golden events on this machine, with graph\n"
+         "optimisations on and off.",
+         {{"threads", "1", "threads of one run"}},
+         "exit code: 0 as exported, 1 outside the tolerance, 2 something is missing or altered"});
     hepflows::Options options;
     options.threads = static_cast<int>(arguments.integer("threads", 1, 1024));
     bool passed = true;

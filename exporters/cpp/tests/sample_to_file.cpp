@@ -28,16 +28,18 @@ struct Engine {
 int main(int argc, char** argv) {
   return program::guarded([&] {
     const program::Arguments arguments(argc, argv,
-                                       {{"conditions", ""},
-                                        {"out", ""},
-                                        {"noise", ""},
-                                        {"seed", "1"},
-                                        {"first", "0"},
-                                        {"batch", "256"},
-                                        {"threads", "1"},
-                                        {"policy", ""},
-                                        {"from-bytes", "0"},
-                                        {"engine", "0"}});
+                                       {"sample_to_file",
+                                        "Samples for the comparison with Python.",
+                                        {{"conditions", "", "float32 numbers, row by row"},
+                                         {"out", "", "file to write, as the conditions"},
+                                         {"noise", "", "file for the noise"},
+                                         {"seed", "1", "of the noise"},
+                                         {"first", "0", "index of the first event"},
+                                         {"batch", "256", "events a run"},
+                                         {"threads", "1", "threads of one run"},
+                                         {"policy", "", "error, clamp or pass"},
+                                         {"from-bytes", "0", "1: open the model from memory"},
+                                         {"engine", "0", "1: draw from a host's engine"}}});
     hepflows::Options options;
     options.batch = arguments.integer("batch", 1, 1000000);
     options.threads = static_cast<int>(arguments.integer("threads", 1, 1024));

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from calofast.caloflow import CaloFlowModel, Kind
-from calofast.config import CaloFlowConfig, LayerEnergyConfig, StudentConfig, TeacherConfig
+from calofast.caloflow import CaloFlowModel
+from calofast.config import CaloFlowConfig, CouplingConfig, LayerEnergyConfig, StudentConfig, TeacherConfig
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
 from calofast.geometry import Geometry, Layer
@@ -26,6 +26,8 @@ from jetgen.training import JetFlow, fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from calofast.shower_flow import Kind
 
 CASES: Final[dict[str, Callable[[Path], object]]] = {}
 _SHOWERS: Final = 1000
@@ -74,6 +76,18 @@ def teacher(path: Path) -> object:
 
 
 @case
+def coupling(path: Path) -> object:
+    """A coupling flow of all voxels."""
+    return to_onnx(_mesh("coupling", 3), path)
+
+
+@case
+def inductive(path: Path) -> object:
+    """Coupling flows layer by layer, two layers sharing one network, as Par04 asks for it."""
+    return to_onnx(_mesh("inductive", 3), path, profile="par04")
+
+
+@case
 def jets_vnf(path: Path) -> object:
     """A coupling flow without conditions: noise is the only input."""
     return _jets(path, "vnf", coupling={"blocks": 2, "width": 16, "depth": 1})
@@ -111,6 +125,8 @@ def _caloflow(kind: Kind, layout: Geometry, voxels: torch.Tensor, energies: torc
         layer_energies=LayerEnergyConfig(blocks=2, hidden=(32,)),
         teacher=TeacherConfig(blocks=2, hidden=(64, 64)),
         student=StudentConfig(hidden=(64, 64)),
+        coupling=CouplingConfig(blocks=3, width=48),
+        inductive=CouplingConfig(blocks=3, width=32),
     )
     torch.manual_seed(1)
     model = CaloFlowModel(layout.layer_sizes, config, kind)

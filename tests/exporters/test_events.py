@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from calofast.caloflow import CaloFlowModel, Kind
-from calofast.config import CaloFlowConfig, LayerEnergyConfig, StudentConfig, TeacherConfig
+from calofast.caloflow import CaloFlowModel
+from calofast.config import CaloFlowConfig, CouplingConfig, LayerEnergyConfig, StudentConfig, TeacherConfig
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
 from calofast.geometry import Geometry, Layer
@@ -23,6 +23,7 @@ from hepflows.philox import normal_noise
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from calofast.shower_flow import Kind
     from exporters import ExportResult
 
 EDGES = tuple(float(edge) for edge in range(-20, 21))
@@ -41,6 +42,8 @@ def calo_generator(kind: Kind, n: int = 5) -> CaloGenerator:
         layer_energies=LayerEnergyConfig(blocks=2, hidden=(16,)),
         teacher=TeacherConfig(blocks=2, hidden=(24, 24)),
         student=StudentConfig(hidden=(24, 24)),
+        coupling=CouplingConfig(blocks=3, width=24),
+        inductive=CouplingConfig(blocks=3, width=24),
     )
     layout = geometry(n)
     generator = torch.Generator().manual_seed(4)
@@ -153,6 +156,19 @@ def test_the_exact_teacher_of_many_voxels_gives_the_artefacts_showers(tmp_path: 
     assert same.mean() > 0.95
     np.testing.assert_allclose(ours[same], theirs[same], rtol=0, atol=2 * result.parity.bound.maximum)
     assert verify(result.model).passed
+
+
+@pytest.mark.parametrize("kind", ["coupling", "inductive"])
+def test_further_architectures_give_the_artefacts_showers(kind: Kind, tmp_path: Path) -> None:
+    generator = calo_generator(kind)
+    result = to_onnx(generator, tmp_path / "generator.onnx")
+    exported = ExportedGenerator(result.model)
+    assert exported.document["kind"] == kind
+    energies = np.geomspace(1, 100, 100)
+    ours, theirs = exported.sample(energies, seed=3).voxels_mev, generator.sample(energies, seed=3).voxels_mev
+    same = ((ours == 0) == (theirs == 0)).all(axis=1)
+    assert same.mean() > 0.95
+    np.testing.assert_allclose(ours[same], theirs[same], rtol=0, atol=2 * result.parity.bound.maximum)
 
 
 def test_a_file_without_manifest_is_refused(result: ExportResult, tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""One training of the shower table: a recipe on the showers of a particle, resumable."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import calofast as cf
+from benchmarks.shower_recipes import KINDS, PARTICLES, RECIPES
+from calofast.config import CaloFlowConfig
+from calofast.generator import CaloGenerator
+from calofast.training import Run
+from hepflows.config import build, config_to_dict, with_overrides
+from hepflows.errors import ConfigError
+from hepflows.files import atomic_file
+from hepflows.train.progress import SilentReporter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hepflows.train.progress import Reporter
+
+TRAINED_PART = (0.0, 0.8)
+"""Showers for training and for choosing the epoch; the rest of each file is for the table alone."""
+
+
+def data_file(particle: str) -> Path:
+    """File of the showers of a particle under HEPFLOWS_DATA."""
+    if "HEPFLOWS_DATA" not in os.environ:
+        names = ", ".join(f"showers/{name}.h5" for name in PARTICLES)
+        raise ConfigError("HEPFLOWS_DATA is not set", expected=f"a directory with {names}")
+    return Path(os.environ["HEPFLOWS_DATA"]) / "showers" / f"{particle}.h5"
+
+
+def training_showers(particle: str, further: Sequence[Path] = ()) -> cf.Showers:
+    """The first 80 % of the particle's file, and all showers of further files."""
+    parts = [cf.read_showers(data_file(particle), part=TRAINED_PART)]
+    return cf.Showers.concatenate([*parts, *map(cf.read_showers, further)])
+
+
+def held_out_showers(particle: str, further: Sequence[Path] = ()) -> cf.Showers:
+    """The last 20 % of the particle's file, and all showers of further files."""
+    parts = [cf.read_showers(data_file(particle), part=(TRAINED_PART[1], 1.0))]
+    return cf.Showers.concatenate([*parts, *map(cf.read_showers, further)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A particle and a recipe.
+
+    Attributes:
+        particle: whose showers.
+        recipe: what is trained, a name of `RECIPES`.
+        directory: of everything that belongs to the cell.
+    """
+
+    particle: str
+    recipe: str
+    directory: Path
+
+    @property
+    def plan(self) -> Path:
+        """Configuration, sizes and times of the trainings."""
+        return self.directory / "plan.json"
+
+    def artefact(self, kind: str) -> Path:
+        """A trained generator."""
+        return self.directory / kind
+
+    def result(self, kind: str) -> Path:
+        """What was measured of it."""
+        return self.directory / f"{kind}.json"
+
+
+def train(cell: Cell, *, settings: Sequence[str], further: Sequence[Path], reporter: Reporter | None) -> dict[str, Any]:
+    """Train a cell, or go on, or do nothing if it is trained; gives its plan.
+
+    Args:
+        cell: what to train.
+        settings: entries of the configuration as ``key=value``.
+        further: files with more training showers.
+        reporter: where progress goes.
+    """
+    raw = with_overrides({"task": "calofast", **RECIPES[cell.recipe]}, settings)
+    config = build(CaloFlowConfig, raw, where="configuration")
+    plan = json.loads(cell.plan.read_text(encoding="utf-8")) if cell.plan.exists() else {"generators": {}}
+    kinds = KINDS[cell.recipe]
+    if all(cell.artefact(kind).exists() for kind in kinds):
+        return plan
+    plan["config"] = config_to_dict(config)
+    showers = training_showers(cell.particle, further)
+    run = Run(directory=cell.directory / "training", resume=True, reporter=reporter or SilentReporter())
+    generator: CaloGenerator | None = None
+    for kind in kinds:
+        if cell.artefact(kind).exists():
+            generator = CaloGenerator.load(cell.artefact(kind))
+            continue
+        before, began = _processor_s(), time.monotonic()
+        if generator is None:
+            generator = cf.fit(cf.CaloFlow(showers.geometry, config), showers, run=run)
+        else:
+            generator = cf.distill(generator, showers, run=run)
+        spent = plan["generators"].get(kind, {})
+        plan["generators"][kind] = {
+            "n_showers": len(showers),
+            "cpu_s": spent.get("cpu_s", 0.0) + _processor_s() - before,
+            "wall_s": spent.get("wall_s", 0.0) + time.monotonic() - began,
+        }
+        write_json(cell.plan, plan)
+        generator.save(cell.artefact(kind))
+    return plan
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a document, complete or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, force=True) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _processor_s() -> float:
+    """Processor time of this process, all threads."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime

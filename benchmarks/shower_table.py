@@ -1,0 +1,135 @@
+"""The tables of docs/results.md: particles and architectures, every metric with its floor, and what each cost.
+
+HEPFLOWS_DATA names a directory with showers/eplus.h5, gamma.h5 and piplus.h5 (CaloGAN layout); the last 20 % of each
+file is only compared with. Further showers come from ``hepflows simulate``::
+
+    python -m benchmarks.shower_table run --out runs/showers       # as often as it takes: it goes on
+    python -m benchmarks.shower_table show --out runs/showers > tables.md
+
+Two runs beside each other may share the cells by ``--particles`` or ``--recipes``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from benchmarks.shower_measures import SEED, Measurer, sampling_ms
+from benchmarks.shower_recipes import KINDS, PARTICLES, RECIPES
+from benchmarks.shower_runs import Cell, held_out_showers, train, write_json
+from benchmarks.shower_table_text import tables
+from calofast.generator import CaloGenerator
+from hepflows.benchmarking.machine import describe_machine
+from hepflows.commands.options import apply_threads, terminal_reporter
+from hepflows.errors import HepflowsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_MACHINE = ("cpu", "cores", "python", "versions", "torch_threads")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parse(argv)
+    try:
+        if options.action == "show":
+            sys.stdout.write(tables(collect(options.out)))
+        else:
+            run(options)
+    except HepflowsError as error:
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        return error.exit_code
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, generate and measure what is missing."""
+    apply_threads(options.threads)
+    console, reporter = Console(stderr=True), terminal_reporter()
+    for recipe in options.recipes:
+        for particle in options.particles:
+            cell = Cell(particle=particle, recipe=recipe, directory=options.out / particle / recipe)
+            further = _of(particle, options.further_training)
+            plan = train(cell, settings=options.set or (), further=further, reporter=reporter)
+            for kind in KINDS[recipe]:
+                if not options.train_only and not cell.result(kind).exists():
+                    measure(cell, kind, plan, options)
+                    console.print(f"{particle} {recipe} {kind}: {cell.result(kind)}", soft_wrap=True)
+
+
+def measure(cell: Cell, kind: str, plan: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Compare a generator's showers with held-out ones and write its result."""
+    reference = held_out_showers(cell.particle, _of(cell.particle, options.further_test))
+    generator = CaloGenerator.load(cell.artefact(kind))
+    sample = generator.sample(reference.incident_energy_gev, seed=SEED, out_of_range="clamp")
+    measurer = Measurer(reference=reference, preset=options.preset, trainings=options.trainings, epochs=options.epochs)
+    result = {
+        "particle": cell.particle,
+        "recipe": cell.recipe,
+        "kind": kind,
+        "training": plan["generators"][kind],
+        "n_reference": len(reference),
+        "metrics": measurer(sample),
+        "sampling_ms": sampling_ms(generator, reference.incident_energy_gev),
+        "weights_bytes": (cell.artefact(kind) / "weights.safetensors").stat().st_size,
+        "machine": {name: value for name, value in describe_machine().items() if name in _MACHINE},
+    }
+    write_json(cell.result(kind), result)
+
+
+def collect(out: Path) -> list[dict[str, Any]]:
+    """Everything measured so far."""
+    cells = [
+        Cell(particle=particle, recipe=recipe, directory=out / particle / recipe)
+        for particle in PARTICLES
+        for recipe in RECIPES
+    ]
+    paths = [cell.result(kind) for cell in cells for kind in KINDS[cell.recipe]]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def _of(particle: str, files: Sequence[tuple[str, Path]]) -> list[Path]:
+    return [path for name, path in files if name == particle]
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("run", "show"))
+    parser.add_argument("--out", type=Path, required=True, help="directory of all cells")
+    parser.add_argument("--particles", type=_among(PARTICLES), default=tuple(PARTICLES), help="default: all")
+    parser.add_argument("--recipes", type=_among(RECIPES), default=tuple(RECIPES), help="default: all")
+    parser.add_argument("--further-training", type=_file, action="append", default=[], metavar="PARTICLE=FILE")
+    parser.add_argument("--further-test", type=_file, action="append", default=[], metavar="PARTICLE=FILE")
+    parser.add_argument("--preset", default="full", help="of the classifiers (default: full)")
+    parser.add_argument("--trainings", type=int, default=5, help="of each classifier (default: 5)")
+    parser.add_argument("--epochs", type=int, help="of each of these (default: the preset's)")
+    parser.add_argument("--train-only", action="store_true", help="measure nothing")
+    parser.add_argument("--threads", type=int, help="CPU threads; by default torch chooses")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="entry of the configuration")
+    return parser.parse_args(argv)
+
+
+def _among(known: Mapping[str, object]) -> Any:
+    def names(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        if set(chosen) - set(known):
+            raise argparse.ArgumentTypeError(f"choose from {', '.join(known)}")
+        return chosen
+
+    return names
+
+
+def _file(text: str) -> tuple[str, Path]:
+    particle, separator, path = text.partition("=")
+    if particle not in PARTICLES or not separator:
+        raise argparse.ArgumentTypeError(f"PARTICLE=FILE with one of {', '.join(PARTICLES)}")
+    return particle, Path(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

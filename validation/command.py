@@ -40,8 +40,9 @@ def validate(
         Parameter(converter=whole_number, help="Folds of a k-fold classifier test, 3 or more, in place of trainings."),
     ] = None,
     learning_curve: Annotated[
-        bool, Parameter(help="Repeat the classifier test with 1/8, 1/4 and 1/2 of its training events.", negative="")
-    ] = False,
+        bool | None,
+        Parameter(help="Repeat the classifier test with 1/8, 1/4 and 1/2 of its training events; default: if full."),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         Parameter(help="Classifier inputs: low, low_normed, log, high; all for jets. May be repeated.", negative=""),

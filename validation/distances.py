@@ -52,11 +52,7 @@ def kolmogorov_smirnov(
 ) -> float:
     """KS = max |F1(x) - F2(x)| between two weighted samples, exact (`scipy.stats.ks_2samp` without weights).
 
-    Args:
-        first: values (N,) or (N, M); NaN (undefined) entries are left out.
-        second: values of the other sample.
-        first_weights: event weights (N,).
-        second_weights: event weights of the other sample.
+    Takes what `wasserstein` takes.
 
     Returns:
         Distance between 0 and 1; NaN if a sample has no defined entry.

@@ -179,7 +179,7 @@ class Judgement:
     target: float
     rising: bool = False
     two_sided: bool = False
-    meaning: str
+    meaning: str = ""
     chief: bool = True
 
     def metric(self, estimate: Estimate, floor: Estimate, *, n: int) -> Metric:

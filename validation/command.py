@@ -205,7 +205,7 @@ def name_files(generated: Sequence[str]) -> dict[str, Path]:
 
 def summary_lines(comparison: Comparison) -> list[str]:
     """The headline metrics as a plain table, and the gates that failed."""
-    from validation.report import headline_table
+    from validation.headline import headline_table
 
     header, rows = headline_table(comparison)
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]

@@ -9,7 +9,7 @@ import pytest
 import validation
 from hepflows.errors import OutputError
 from validation.gates import Gate
-from validation.report import number
+from validation.headline import number
 from validation.settings import Settings
 
 
@@ -100,7 +100,8 @@ def test_failure_leaves_nothing_behind(comparison, tmp_path, monkeypatch):
         (1.019876, 0.00011, "1.01988 ± 0.00011"),
         (30.1194, 3.989, "30.1 ± 4.0"),
         (1.0, 0.0, "1.000 ± 0.000"),
-        (2.5e-6, 3e-7, "2.50e-06 ± 3.0e-07"),
+        (-0.00019, 0.00066, "(-1.9 ± 6.6)·10⁻⁴"),
+        (2.5e-6, 3e-7, "(2.50 ± 0.30)·10⁻⁶"),
     ],
 )
 def test_numbers_show_the_digits_that_their_error_deserves(value, error, text):

@@ -29,7 +29,8 @@ class SampleVerdict:
     def worst(self) -> str:
         """The failed gates farthest beyond their limits, in words."""
         texts = [f"{gate.metric} ({_beyond(gate)})" for gate in self.failed[:SHOWN]]
-        return ", ".join(texts) + (" ..." if len(self.failed) > SHOWN else "")
+        more = len(self.failed) - SHOWN
+        return ", ".join(texts) + (f" and {more} more" if more > 0 else "")
 
 
 def verdicts(comparison: Comparison) -> list[SampleVerdict]:

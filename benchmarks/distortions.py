@@ -31,18 +31,26 @@ if TYPE_CHECKING:
 
 FAMILIES = (
     "e_tot_ratio_mean",
+    "response_slope",
+    "resolution_*",
     "layer_fraction_*_bin_*",
+    "longitudinal_*",
+    "radial_*",
     "separation_depth",
     "*_width_*",
     "*_centre_*",
     "*_sparsity*",
     "*_voxel_energy*",
     "separation_mean",
+    "correlation_rms",
+    "layer_correlations",
+    "recall",
+    "precision",
     "cell_occupancy_max",
     "cell_occupancy_chi2",
     "near_duplicates",
 )
-"""Columns of the table: the metric of each family with the largest pull is shown."""
+"""Rows of the table: the metric of each family with the largest pull is shown."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,23 +115,22 @@ def caught_by(comparison: Comparison) -> Mapping[str, tuple[str, ...]]:
 
 
 def table(comparison: Comparison) -> str:
-    """Markdown table of pulls: one row a distortion, one column a family of metrics."""
+    """Markdown table of pulls: one row a family of metrics, one column a distortion."""
     lines = [
-        "| distortion | " + " | ".join(f"`{name}`" for name in FAMILIES) + " |",
-        "|---" * (len(FAMILIES) + 1) + "|",
+        "| metric | " + " | ".join(comparison.samples) + " |",
+        "|---" * (len(comparison.samples) + 1) + "|",
     ]
     failed = {(gate.sample, gate.metric) for gate in comparison.gates if not gate.passed}
-    for sample, metrics in comparison.samples.items():
+    for family in FAMILIES:
         cells = []
-        for family in FAMILIES:
+        for sample, metrics in comparison.samples.items():
             names = [name for name in metrics if fnmatchcase(name, family)]
             if not names:
                 cells.append("-")
                 continue
-            pull = max(metrics[name].pull() for name in names)
-            text = f"{pull:.1f}"
+            text = f"{max(metrics[name].pull() for name in names):.1f}"
             cells.append(f"**{text}**" if any((sample, name) in failed for name in names) else text)
-        lines.append(f"| {sample} | " + " | ".join(cells) + " |")
+        lines.append(f"| `{family}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -58,7 +58,8 @@ def check_compatible(reference: ShowerFacts, generated: ShowerFacts) -> None:
             where=generated.provenance.get("file"),
             expected=f"{reference.geometry.name} ({reference.geometry.n_voxels} voxels)",
             found=f"{generated.geometry.name} ({generated.geometry.n_voxels} voxels)",
-            remedy="compare with a reference simulated in the same cells",
+            remedy="compare with a reference simulated in the same cells; if a file was read with the wrong geometry, "
+            "name it: --read geometry=NAME or --read-generated geometry=NAME",
         )
     if None not in (reference.pdg, generated.pdg) and reference.pdg != generated.pdg:
         raise DataError(
@@ -66,7 +67,8 @@ def check_compatible(reference: ShowerFacts, generated: ShowerFacts) -> None:
             where=generated.provenance.get("file"),
             expected=f"PDG {reference.pdg}",
             found=f"PDG {generated.pdg}",
-            remedy="choose a reference of the same particle",
+            remedy="choose a reference of the same particle; if a file says the wrong one: --read pdg=CODE or "
+            "--read-generated pdg=CODE",
         )
     if set(reference.conditions) != set(generated.conditions):
         raise DataError(
@@ -84,7 +86,8 @@ def check_compatible(reference: ShowerFacts, generated: ShowerFacts) -> None:
             "reference and generated showers share no incident energy",
             expected=f"within {low:g} to {high:g} GeV",
             found=f"{found_low:g} to {found_high:g} GeV",
-            remedy="check the units, or generate at energies of the reference",
+            remedy="state the unit of the file that has another one (--read or --read-generated "
+            "units.incident_energy=MeV), or generate at energies of the reference",
         )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from hepflows.conditions import stack_conditions
 from hepflows.errors import ConditionError
+from hepflows.observable import Observable
 from hepflows.out_of_range import check_policy, clamped
 from hepflows.philox import uniform_noise
 
@@ -25,9 +26,40 @@ _STREAM = 0x45
 """Philox stream of drawn conditions, apart from the stream of the noise."""
 
 
+class Conditioned(Protocol):
+    """Showers, or what was measured of them."""
+
+    @property
+    def incident_energy_gev(self) -> NDArray[np.floating[Any]]:
+        """Incident energies (N,)."""
+        ...
+
+    @property
+    def conditions(self) -> Mapping[str, NDArray[np.floating[Any]]]:
+        """Further conditions by name, each (N,)."""
+        ...
+
+
 def conditions_of(showers: Showers) -> dict[str, NDArray[np.floating[Any]]]:
     """Everything that a generator may be conditioned on, by name, each of shape (N,)."""
     return {ENERGY: showers.incident_energy_gev, **showers.conditions}
+
+
+def condition_rows(showers: Conditioned) -> NDArray[np.float64]:
+    """Incident energy and further conditions by name, (N, C): showers of one row share all conditions."""
+    columns = [showers.incident_energy_gev, *(showers.conditions[name] for name in sorted(showers.conditions))]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def energy_observable(showers: Conditioned) -> Observable:
+    """Incident energy in GeV, in whose bins profiles are taken."""
+    return Observable(
+        name=ENERGY,
+        label=r"$E_\mathrm{inc}$",
+        unit="GeV",
+        group="condition",
+        values=showers.incident_energy_gev.astype(np.float64),
+    )
 
 
 def drawn_uniformly(

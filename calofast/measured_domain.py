@@ -9,11 +9,11 @@ import numpy as np
 from calofast.challenge_inputs import challenge_high, high_measure
 from calofast.classifier_inputs import high_columns
 from calofast.compatibility import check_compatible, compare_spectra
+from calofast.condition_values import condition_rows, energy_observable
 from calofast.images import mean_images
 from calofast.shower_profiles import response_of
 from calofast.shower_shapes import layer_label
 from hepflows.errors import ConfigError, DataError
-from hepflows.observable import Observable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calofast.measured import MeasuredShowers
-    from hepflows.observable import Image, Measure, Response
+    from hepflows.observable import Image, Measure, Observable, Response
 
 INPUTS: Final = ("high", "layers")
 
@@ -90,18 +90,11 @@ class MeasuredDomain:
 
     def condition(self, showers: MeasuredShowers, /) -> NDArray[np.float64]:
         """Incident energy and further conditions, (N, C)."""
-        columns = [showers.incident_energy_gev, *(showers.conditions[name] for name in sorted(showers.conditions))]
-        return np.stack(columns, axis=1).astype(np.float64)
+        return condition_rows(showers)
 
     def binning(self, showers: MeasuredShowers, /) -> Observable:
         """Incident energy in GeV."""
-        return Observable(
-            name="incident_energy_gev",
-            label=r"$E_\mathrm{inc}$",
-            unit="GeV",
-            group="condition",
-            values=showers.incident_energy_gev.astype(np.float64),
-        )
+        return energy_observable(showers)
 
     def observables(self, showers: MeasuredShowers, /) -> tuple[Observable, ...]:
         """All observables but the spectra of voxels."""

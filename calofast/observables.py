@@ -19,12 +19,12 @@ import numpy as np
 from calofast.challenge_inputs import challenge_high, high_measure
 from calofast.classifier_inputs import feature_matrix
 from calofast.compatibility import check_compatible, compare_spectra
+from calofast.condition_values import condition_rows, energy_observable
 from calofast.images import layer_images
 from calofast.shower_observables import event_observables, voxel_observables
 from calofast.shower_profiles import profile_observables, shower_response
 from calofast.shower_shapes import layer_label
 from hepflows.errors import ConfigError, DataError
-from hepflows.observable import Image, Measure, Observable, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from calofast.geometry import Geometry
     from calofast.showers import Showers
+    from hepflows.observable import Image, Measure, Observable, Response
 
 INPUTS = ("low", "low_normed", "log", "high")
 _CHALLENGE = "calochallenge_"
@@ -130,21 +131,11 @@ class ShowerDomain:
 
     def condition(self, showers: Showers, /) -> NDArray[np.float64]:
         """Incident energy and further conditions, (N, C)."""
-        columns = [
-            showers.incident_energy_gev,
-            *(showers.conditions[name] for name in sorted(showers.conditions)),
-        ]
-        return np.stack(columns, axis=1).astype(np.float64)
+        return condition_rows(showers)
 
     def binning(self, showers: Showers, /) -> Observable:
         """Incident energy in GeV."""
-        return Observable(
-            name="incident_energy_gev",
-            label=r"$E_\mathrm{inc}$",
-            unit="GeV",
-            group="condition",
-            values=showers.incident_energy_gev.astype(np.float64),
-        )
+        return energy_observable(showers)
 
     def observables(self, showers: Showers, /, *, threshold_mev: float | None = None) -> tuple[Observable, ...]:
         """All observables.

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from validation.domain import Domain, Events
     from validation.gates import Gate, read_gates
     from validation.histograms import separation_power
+    from validation.measure import Estimate, Part
     from validation.metric import Metric
     from validation.neighbours import support_overlap
+    from validation.plugged import PluggedMetric
     from validation.presets import PRESETS, ClassifierPreset
+    from validation.sample_metrics import Judgement
     from validation.settings import Settings
     from validation.suites import SUITES, Suite
     from validation.timing import Timing, read_timing
@@ -35,9 +38,13 @@ __all__ = [
     "ClassifierResult",
     "Comparison",
     "Domain",
+    "Estimate",
     "Events",
     "Gate",
+    "Judgement",
     "Metric",
+    "Part",
+    "PluggedMetric",
     "Settings",
     "Suite",
     "Timing",
@@ -77,6 +84,10 @@ _HOME = {
     "Gate": "gates",
     "read_gates": "gates",
     "Metric": "metric",
+    "Estimate": "measure",
+    "Part": "measure",
+    "Judgement": "sample_metrics",
+    "PluggedMetric": "plugged",
     "separation_power": "histograms",
     "wasserstein": "distances",
 }

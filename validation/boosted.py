@@ -7,7 +7,7 @@ their best with some thousand events, where a network on raw voxels still learns
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-REPEATS: Final = 3
-TREES: Final = 150
-LEARNING_RATE: Final = 0.1
-LEAVES: Final = 15
+REPEATS, TREES, LEAVES, LEARNING_RATE = 3, 150, 15, 0.1
+"""Splits; trees at most, leaves of each, and their learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,8 +40,9 @@ def validate(
         Parameter(converter=whole_number, help="Folds of a k-fold classifier test, 3 or more, in place of trainings."),
     ] = None,
     learning_curve: Annotated[
-        bool, Parameter(help="Repeat the classifier test with 1/8, 1/4 and 1/2 of its training events.", negative="")
-    ] = False,
+        bool | None,
+        Parameter(help="Repeat the classifier test with 1/8, 1/4 and 1/2 of its training events; default: if full."),
+    ] = None,
     inputs: Annotated[
         list[str] | None,
         Parameter(help="Classifier inputs: low, low_normed, log, high; all for jets. May be repeated.", negative=""),
@@ -204,7 +205,7 @@ def name_files(generated: Sequence[str]) -> dict[str, Path]:
 
 def summary_lines(comparison: Comparison) -> list[str]:
     """The headline metrics as a plain table, and the gates that failed."""
-    from validation.report import headline_table
+    from validation.headline import headline_table
 
     header, rows = headline_table(comparison)
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]

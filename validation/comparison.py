@@ -19,6 +19,7 @@ from validation.baseline import Baseline, BaselineOutcome, check_baseline, compa
 from validation.domain import Events
 from validation.gates import GateOutcome, apply_gates
 from validation.job import Job
+from validation.job_views import views_of
 from validation.metric import Metric  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
 from validation.settings import Settings
 from validation.timing import Timing  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
@@ -149,7 +150,7 @@ def compare(
         cautions=job.cautions,
         skipped=job.skipped,
         provenance=provenance or {},
-        views=job.views(scores),
+        views=views_of(job, scores),
         baseline=None
         if baseline is None
         else compare_with_baseline(baseline, metrics, domain=domain.name, sigma=settings.baseline_sigma),

@@ -12,55 +12,52 @@ from typing import Final
 
 from validation.gates import Gate
 
-_EVENTS: Final[dict[str, Gate]] = {
-    "memorisation_ratio": Gate(m=4.0, max=0.02),
-    "memorised_share": Gate(m=4.0, max=0.002),
-    "duplicates": Gate(k=2.0, max=0.001),
-    "near_duplicates": Gate(m=4.5, max=0.002),
-    "cell_occupancy_max": Gate(max=5.5),
-    "cell_occupancy_chi2": Gate(k=1.0, m=5.0, max=0.2),
-}
-_DISTANCES: Final[dict[str, Gate]] = {
-    "separation_mean": Gate(k=1.0, m=4.0),
-    "separation_*": Gate(k=1.0, m=4.0),
-    "w1_*": Gate(k=1.0, m=4.0),
-    "ks_*": Gate(k=1.0, m=4.0),
-}
-_JOINT: Final[dict[str, Gate]] = {
-    "precision": Gate(k=1.0, m=5.0),
-    "recall": Gate(k=1.0, m=5.0),
-    "coverage": Gate(k=1.0, m=5.0),
-    "density": Gate(m=5.0, max=0.1),
-    "correlation_*": Gate(k=1.0, m=5.0),
-    "layer_correlations*": Gate(k=1.0, m=5.0),
-}
-_DETECTOR: Final[dict[str, Gate]] = {
-    "resolution_bin_*": Gate(m=4.5, max=1.0),  # one leaking shower of the reference widens a bin several times
-    "response_slope": Gate(m=4.5, max=0.002),
-    "response_offset": Gate(m=4.5),
-    "resolution_sampling": Gate(m=4.5, max=0.02),
-    "resolution_constant": Gate(m=4.5),
-    "*_w1": Gate(k=1.0, m=5.0),
-    "*_contained_90": Gate(m=4.5),
-    "longitudinal_maximum": Gate(m=4.5),
-}
-_CLASSIFIERS: Final[dict[str, Gate]] = {"auc*": Gate(k=1.0, m=4.0)}
+
+def _above_floor(errors: float, *patterns: str) -> dict[str, Gate]:
+    """The floor and so many errors."""
+    return {pattern: Gate(k=1.0, m=errors) for pattern in patterns}
+
+
+def _around_target(errors: float, **allowed: float | None) -> dict[str, Gate]:
+    """So many errors from the target, or what passes at any n."""
+    return {name: Gate(m=errors, max=most) for name, most in allowed.items()}
+
+
+_EVENTS: Final[dict[str, Gate]] = (
+    _around_target(4.0, memorisation_ratio=0.02, memorised_share=0.002)
+    | _around_target(4.5, near_duplicates=0.002)
+    | {
+        "duplicates": Gate(k=2.0, max=0.001),
+        "cell_occupancy_max": Gate(max=5.5),
+        "cell_occupancy_chi2": Gate(k=1.0, m=5.0, max=0.2),
+    }
+)
+_DISTANCES: Final = _above_floor(4.0, "separation_mean", "separation_*", "w1_*", "ks_*")
+_JOINT: Final = (
+    _above_floor(5.0, "precision", "recall", "coverage")
+    | _around_target(5.0, density=0.1)
+    | _above_floor(5.0, "correlation_*", "layer_correlations*")
+)
+_DETECTOR: Final[dict[str, Gate]] = (
+    # one leaking shower of the reference widens a bin several times
+    {"resolution_bin_*": Gate(m=4.5, max=1.0)}
+    | _around_target(
+        4.5, response_slope=0.002, response_offset=None, resolution_sampling=0.02, resolution_constant=None
+    )
+    | _above_floor(5.0, "*_w1")
+    | {"*_contained_90": Gate(m=4.5)}
+    | _around_target(4.5, longitudinal_maximum=None)
+)
+_CLASSIFIERS: Final = _above_floor(4.0, "auc*")
 _RATIOS: Final[dict[str, Gate]] = {
     "e_tot_ratio_*": Gate(m=4.0, max=0.002),
     "*_bin_*": Gate(m=4.5, max=0.005),
     "*_mean": Gate(m=4.5, max=0.005),
     "*_std": Gate(m=4.5, max=0.01),
 }
-_JETS: Final[dict[str, Gate]] = {
-    "w1m": Gate(k=1.0, m=5.0),
-    "w1p": Gate(k=1.0, m=5.0),
-    "w1efp": Gate(k=1.0, m=5.0),
-    "cov": Gate(k=1.0, m=5.0),
-    "mmd": Gate(k=1.0, m=5.0),
-    "fpd": Gate(k=1.0, m=5.0),
-    "kpd": Gate(k=1.0, m=5.0),
-    "frechet_tagger": Gate(k=1.0, m=4.0),
-}
+_JETS: Final = _above_floor(5.0, "w1m", "w1p", "w1efp", "cov", "mmd", "fpd", "kpd") | _above_floor(
+    4.0, "frechet_tagger"
+)
 
 QUICK_GATES: Final[dict[str, Gate]] = _EVENTS | _DISTANCES | _JOINT | _DETECTOR | _CLASSIFIERS | _RATIOS | _JETS
 """Statistics alone decide."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _NODES = 2048  # support points of the distribution functions in bootstrap replicas
+_STEPS = 257  # and those in equal steps
 
 
 def wasserstein(
@@ -51,11 +52,7 @@ def kolmogorov_smirnov(
 ) -> float:
     """KS = max |F1(x) - F2(x)| between two weighted samples, exact (`scipy.stats.ks_2samp` without weights).
 
-    Args:
-        first: values (N,) or (N, M); NaN (undefined) entries are left out.
-        second: values of the other sample.
-        first_weights: event weights (N,).
-        second_weights: event weights of the other sample.
+    Takes what `wasserstein` takes.
 
     Returns:
         Distance between 0 and 1; NaN if a sample has no defined entry.
@@ -111,10 +108,7 @@ def line_replicas(
     pooled = np.concatenate([_defined(first, None)[0], _defined(second, None)[0]])
     if pooled.size == 0:
         return np.full(replicas_drawn, np.nan), np.full(replicas_drawn, np.nan)
-    if pooled.size > 100 * _NODES:
-        pooled = pooled[:: pooled.size // (100 * _NODES) + 1]
-    levels = np.linspace(0, 1, min(_NODES, pooled.size))
-    nodes = np.unique(np.quantile(pooled, levels).astype(np.float64))
+    nodes = _nodes(pooled)
     if nodes.size < 2:
         return np.zeros(replicas_drawn), np.zeros(replicas_drawn)
     nodes = np.append(nodes, np.nextafter(nodes[-1], np.inf))  # the largest value has a bin of its own
@@ -130,6 +124,20 @@ def line_replicas(
     # bin k holds the entries in [node_k, node_k+1): the distribution function there is taken constant
     difference = np.abs(cumulative[0] - cumulative[1])
     return np.asarray((difference * np.diff(nodes)).sum(1)), np.asarray(difference.max(1))
+
+
+def _nodes(values: Values) -> Floats:
+    """Where distribution functions are taken: quantiles, and equal steps that follow a long tail to its end.
+
+    Quantiles of many values are those of values drawn at random; every k-th value would come from the same cells of
+    a detector whenever k divides their number.
+    """
+    low, high = float(values.min()), float(values.max())
+    if values.size > 100 * _NODES:
+        values = values[np.random.default_rng(0).integers(0, values.size, 100 * _NODES)]
+    quantiles = np.quantile(values, np.linspace(0, 1, min(_NODES, values.size)))
+    steps = np.linspace(low, high, _STEPS)
+    return np.unique(np.concatenate([quantiles.astype(np.float64), steps]))
 
 
 def wasserstein_batches(

@@ -42,8 +42,8 @@ def derive_edges(values: Values, *, n_events: int, log: bool = False, bins: int 
     count = bins if bins is not None else int(np.clip(round(2 * n_events ** (1 / 3)), MIN_BINS, MAX_BINS))
     if flat.size == 0:
         return np.linspace(0.1 if log else 0.0, 1.0, count + 1)
-    if flat.size > _CHUNK:  # an evenly spaced subsample places quantiles well enough
-        flat = flat[:: flat.size // _CHUNK + 1]
+    if flat.size > _CHUNK:  # drawn at random: every k-th entry may come from the same few cells of a detector
+        flat = flat[np.random.default_rng(0).integers(0, flat.size, _CHUNK)]
     low, high = (float(q) for q in np.quantile(flat, [(1 - _CENTRAL) / 2, (1 + _CENTRAL) / 2]))
     if high <= low:
         margin = 0.5 * abs(low) or 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -136,7 +137,9 @@ def profile_ratios(generated: Part, reference: Part, name: str, edges: Floats) -
         for part in (generated, reference):
             mask = (part.binning >= low) & (part.binning < high)
             numbers.append(moments(part.values(name)[mask], None if part.weights is None else part.weights[mask]))
-        result[f"{name}_bin_{k}"] = ratio(numbers[0][0], numbers[1][0], numbers[0][2], numbers[1][2])
+        quotient = ratio(numbers[0][0], numbers[1][0], numbers[0][2], numbers[1][2])
+        details = {"low": round(float(low), 6), "high": round(float(high), 6)}
+        result[f"{name}_bin_{k}"] = dataclasses.replace(quotient, details=details)
     return result
 
 
@@ -179,7 +182,8 @@ def distances(
         )
         w1, ks = line_distances(g, r, generated.weights, reference.weights)
         replica_w1, replica_ks = line_replicas(g, r, samplers, generated.weights, reference.weights)
-        result[f"w1_{name}"] = Estimate(value=w1, error=_spread(replica_w1))
+        unit = reference.sample.observables[name].unit
+        result[f"w1_{name}"] = Estimate(value=w1, error=_spread(replica_w1), details={"unit": unit})
         result[f"ks_{name}"] = Estimate(value=ks, error=_spread(replica_ks))
     kept = [k for k, value in enumerate(values) if math.isfinite(value)]
     mean = np.mean([drawn[k] for k in kept], axis=0) if kept else np.full(replicas, np.nan)

@@ -172,8 +172,15 @@ def _ratio_points(
     low, high = 0.5, 1.5
     shown = (ratio > low) & (ratio < high)
     axes.errorbar(x[shown], ratio[shown], error[shown], fmt=".", ms=3, lw=0.8, color=colour)
-    axes.plot(x[ratio >= high], np.full((ratio >= high).sum(), 1.44), "^", ms=3, color=colour)
-    axes.plot(x[ratio <= low], np.full((ratio <= low).sum(), 0.56), "v", ms=3, color=colour)
+    _arrows(axes, x, ratio, (low, high), colour)
+
+
+def _arrows(axes: Axes, x: Floats, ratio: Floats, limits: tuple[float, float], colour: str) -> None:
+    """Arrows at the edge of a panel for ratios that leave it."""
+    low, high = limits
+    inside = 0.06 * (high - low)
+    for beyond, place, marker in ((ratio >= high, high - inside, "^"), (ratio <= low, low + inside, "v")):
+        axes.plot(x[beyond], np.full(beyond.sum(), place), marker, ms=3, color=colour)
 
 
 def _finish(upper: Axes, lower: Axes, label: str, ratio_limits: tuple[float, float] = (0.5, 1.5)) -> None:
@@ -215,7 +222,7 @@ def _profile(upper: Axes, lower: Axes, view: ProfileView, which: int, palette: d
     names = list(view.rows)
     centres, half = 0.5 * (view.edges[1:] + view.edges[:-1]), 0.5 * np.diff(view.edges)
     base = view.rows[names[0]][which]
-    reach = 0.02
+    reach, points = 0.02, {}
     for i, name in enumerate(names):
         value, error = view.rows[name][which], view.rows[name][which + 2]
         place = centres + half * 0.18 * (i - (len(names) - 1) / 2)  # side by side, not on top of each other
@@ -234,11 +241,14 @@ def _profile(upper: Axes, lower: Axes, view: ProfileView, which: int, palette: d
                 alpha=0.25,
             )
         else:
+            points[name] = place, ratio
             lower.errorbar(place, ratio, ratio_error, fmt="o", ms=3, lw=1, color=palette[name])
     for edge in view.edges[1:-1]:
         upper.axvline(edge, color="#dddddd", linewidth=0.5, zorder=0)
     limit = min(0.5, round(1.25 * reach, 2 if reach < 0.08 else 1) or 0.5)
     _finish(upper, lower, view.x_label, (1 - limit, 1 + limit))
+    for name, (place, ratio) in points.items():
+        _arrows(lower, place, ratio, (1 - limit, 1 + limit), palette[name])
     upper.set_ylabel(f"mean of {view.label}" if which == 0 else f"std of {view.label}")
     upper.set_xlim(view.edges[0], view.edges[-1])
     upper.margins(y=0.2)

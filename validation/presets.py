@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from hepflows.errors import ConfigError
 
@@ -32,44 +33,25 @@ class ClassifierPreset:
     standardise: bool = False
 
 
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        ClassifierPreset(
-            name="quick",
-            hidden=(128, 128),
-            learning_rate=1e-3,
-            batch_size=250,
-            epochs=20,
-            trainings=3,
-            standardise=True,
-        ),
-        ClassifierPreset(
-            name="full",
-            hidden=(512, 512, 512),
-            learning_rate=1e-3,
-            batch_size=500,
-            epochs=50,
-            trainings=5,
-            standardise=True,
-        ),
-        ClassifierPreset(
-            name="caloflow",
-            hidden=(512, 512, 512),
-            learning_rate=1e-3,
-            batch_size=1000,
-            epochs=150,
-            trainings=10,
-        ),
-        ClassifierPreset(
-            name="calochallenge",
-            hidden=(2048, 2048, 2048),
-            learning_rate=2e-4,
-            batch_size=1000,
-            epochs=50,
-            trainings=10,
-        ),
+_ROWS: Final = (
+    ("quick", (128, 128), 1e-3, 250, 20, 3, True),
+    ("full", (512, 512, 512), 1e-3, 500, 50, 5, True),
+    ("caloflow", (512, 512, 512), 1e-3, 1000, 150, 10, False),
+    ("calochallenge", (2048, 2048, 2048), 2e-4, 1000, 50, 10, False),
+)
+"""Name, hidden units, learning rate, batch size, epochs, trainings, whether inputs are standardised."""
+
+PRESETS: Final = {
+    name: ClassifierPreset(
+        name=name,
+        hidden=hidden,
+        learning_rate=rate,
+        batch_size=batch,
+        epochs=epochs,
+        trainings=trainings,
+        standardise=scaled,
     )
+    for name, hidden, rate, batch, epochs, trainings, scaled in _ROWS
 }
 """`caloflow`: arXiv 2106.05285; `calochallenge`: arXiv 2410.21611; `quick`: small, for demonstrations;
 `full`: between the two, inputs standardised."""

@@ -26,7 +26,8 @@ class Settings:
         trainings: trainings of each classifier, None for the preset's number, 0 for no classifier test.
         epochs: epochs of each training, None for the preset's number.
         folds: k of a k-fold classifier test (at least 3), None for the independent splits of `trainings`.
-        learning_curve: whether the classifier test is repeated with 1/8, 1/4 and 1/2 of the training events.
+        learning_curve: whether the classifier test is repeated with 1/8, 1/4 and 1/2 of the training events; None for
+            the preset's choice.
         inputs: input sets of the classifier test, None for all the domain offers.
         bins: number of histogram bins, None for Rice's rule; published edges stay.
         condition_bins: number of bins of the condition for profiles.
@@ -46,7 +47,7 @@ class Settings:
     trainings: int | None = None
     epochs: int | None = None
     folds: int | None = None
-    learning_curve: bool = False
+    learning_curve: bool | None = None
     inputs: tuple[str, ...] | None = None
     bins: int | None = None
     condition_bins: int = 5
@@ -64,6 +65,8 @@ class Settings:
         suite = self.suite()
         if self.replicas == 0:
             object.__setattr__(self, "replicas", suite.replicas)
+        if self.learning_curve is None:
+            object.__setattr__(self, "learning_curve", suite.learning_curve)
         if self.trainings is None and self.folds is None and suite.classifier is None and isinstance(self.preset, str):
             object.__setattr__(self, "trainings", 0)
         for name, low in (

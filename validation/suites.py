@@ -23,6 +23,7 @@ class Suite:
         classifier: name of its classifier preset, None if it trains none unless the number of trainings is given.
         replicas: bootstrap replicas.
         neighbours: most events of a sample whose nearest neighbours are looked for.
+        learning_curve: whether the classifier test is repeated with fewer training events.
         gates: default gates, by pattern.
     """
 
@@ -30,6 +31,7 @@ class Suite:
     classifier: str | None
     replicas: int = 100
     neighbours: int = 5000
+    learning_curve: bool = False
     gates: Mapping[str, Gate] = field(default_factory=dict)
 
     def network(self) -> ClassifierPreset:
@@ -43,7 +45,14 @@ SUITES: Mapping[str, Suite] = {
         Suite(name="quick", classifier="quick", gates=QUICK_GATES),
         Suite(name="caloflow", classifier="caloflow", replicas=200, gates=PUBLISHED_GATES),
         Suite(name="calochallenge", classifier="calochallenge", replicas=200, gates=PUBLISHED_GATES),
-        Suite(name="full", classifier="full", replicas=400, neighbours=20_000, gates=PUBLISHED_GATES),
+        Suite(
+            name="full",
+            classifier="full",
+            replicas=400,
+            neighbours=20_000,
+            learning_curve=True,
+            gates=PUBLISHED_GATES,
+        ),
         Suite(name="jetnet", classifier=None, replicas=200, gates=JET_GATES),
     )
 }

@@ -57,3 +57,10 @@ def test_points_pass_and_distorted_points_fail(points, domain):
     assert document["gates"] == {}
     assert document["default_gates"]["w1_*"]["m"] == SUITES["quick"].gates["w1_*"].m
     assert document["settings"]["preset"] == "quick"
+
+
+def test_learning_curve_belongs_to_the_full_preset_unless_told_otherwise():
+    chosen = {preset: Settings(preset=preset).learning_curve for preset in SUITES}
+    assert chosen == {name: name == "full" for name in SUITES}
+    assert Settings(preset="full", learning_curve=False).learning_curve is False
+    assert Settings(learning_curve=True).learning_curve is True

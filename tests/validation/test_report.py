@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
 import validation
 from hepflows.errors import OutputError
-from validation.gates import Gate
-from validation.report import number
+from validation.gates import Gate, GateOutcome
+from validation.headline import number, rows_of, split_metrics
+from validation.metric import Metric
 from validation.settings import Settings
+from validation.verdict import verdicts
 
 
 class Tags(HTMLParser):
@@ -100,8 +103,37 @@ def test_failure_leaves_nothing_behind(comparison, tmp_path, monkeypatch):
         (1.019876, 0.00011, "1.01988 ± 0.00011"),
         (30.1194, 3.989, "30.1 ± 4.0"),
         (1.0, 0.0, "1.000 ± 0.000"),
-        (2.5e-6, 3e-7, "2.50e-06 ± 3.0e-07"),
+        (-0.00019, 0.00066, "(-1.9 ± 6.6)·10⁻⁴"),
+        (2.5e-6, 3e-7, "(2.50 ± 0.30)·10⁻⁶"),
     ],
 )
 def test_numbers_show_the_digits_that_their_error_deserves(value, error, text):
     assert number(value, error) == text
+
+
+def gate(metric, excess, limit):
+    return GateOutcome(sample="fast", metric=metric, excess=excess, limit=limit, passed=excess <= limit)
+
+
+def test_verdict_names_the_worst_gates_and_counts_the_others():
+    failed = [gate(f"w1_{k}", 1.0 + k, 1.0) for k in range(1, 8)] + [gate("kpd", 0.1, -0.1), gate("fpd", 0.0, 1.0)]
+    samples = {"fast": {"separation_a": Metric(value=0.5, error=0.01, floor=0.0, n=100)}}
+    (found,) = verdicts(SimpleNamespace(gates=tuple(failed), samples=samples))
+    assert found.gates == 9
+    assert [outcome.metric for outcome in found.failed] == ["kpd", *(f"w1_{k}" for k in range(7, 0, -1))]
+    assert found.worst.startswith("kpd (0.1, allowed -0.1), w1_7 (8 times the limit)")
+    assert found.worst.endswith("and 3 more")
+    assert found.sentence == "0 of 1 distributions agree with the floor within 3 standard errors."
+
+
+def test_table_on_top_has_the_deciding_metrics_first_and_marks_gates(comparison):
+    groups, details = split_metrics(comparison)
+    assert [heading for heading, _ in groups] == [
+        "Told apart by a classifier?", "Distributions", "Variety and copies", "Means and widths"
+    ]  # fmt: skip
+    shown = [key for _, keys in groups for key in keys]
+    assert len(shown) == len(set(shown))
+    assert set(shown) | set(details) == {key for metrics in comparison.samples.values() for key in metrics}
+    (row,) = rows_of(comparison, ["auc_all"])
+    assert [cell.mark for cell in row.cells] == ["✓", "✗"]
+    assert row.target == "0.5"

@@ -22,7 +22,7 @@ from validation.matching import coverage_and_matching, energy_movers_distance, l
 from validation.measure import Estimate
 from validation.metric import Metric
 from validation.resampling import chances, draw, weighted_moments
-from validation.sample_metrics import compare_measures, judgements
+from validation.sample_metrics import Pair, compare_measures, judgements, wasserstein_metric
 from validation.settings import Settings
 
 
@@ -88,6 +88,19 @@ def test_weights_move_w1():
     plain, weighted = (wasserstein_batches(x, x, eval_samples=2000, weights=(None, w)).mean() for w in (None, heavy))
     assert plain < 0.03
     assert weighted == pytest.approx(0.25, abs=0.03)
+
+
+def test_error_of_w1_is_the_scatter_of_independent_samples():
+    rng = np.random.default_rng(4)
+    found = []
+    for seed in range(60):
+        x = rng.normal(size=(2, 300, 4, 3)) + rng.normal(size=(2, 300, 1, 1))  # the slots of an event go together
+        x[1] += 0.5
+        pair = Pair(reference=x[0], generated=x[1], weights=(None, None), replicas=50, seed=seed)
+        found += wasserstein_metric(pair)
+    scatter = np.std([estimate.value for estimate in found], ddof=1)
+    assert np.mean([estimate.error for estimate in found]) == pytest.approx(scatter, rel=0.25)
+    assert {"batch_deviation"} == set(found[0].details)
 
 
 # --- Frechet distances

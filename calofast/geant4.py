@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from calofast.geant4_data import import_calzone, require_data_sets
-from calofast.geant4_nuclear import remove_photonuclear
+from calofast.geant4_symbols import record_photon_steps, remove_photonuclear
 from calofast.truth_engine import Deposits
 from hepflows.errors import ConfigError
 
@@ -57,14 +57,18 @@ class Geant4Engine:
         return Deposits(position_mm=position, energy_mev=energy, cpu_seconds=seconds)
 
 
-def open_geant4(detector: Detector, pdg: int, physics: Physics, *, steps: bool = True) -> Geant4Engine:
+def open_geant4(
+    detector: Detector, pdg: int, physics: Physics, *, steps: bool = True, tracks: bool = False
+) -> Geant4Engine:
     """Build a detector for Geant4.
 
     Args:
         detector: what to build.
         pdg: code of the incoming particle.
         physics: which interactions to simulate.
-        steps: whether to record steps; without, a shower has no deposits and takes about half the time.
+        steps: whether to record steps; without, a shower has no deposits.
+        tracks: whether to record all tracks as well: the same showers in twice the time. It is done anyway where
+            the start of photons' steps cannot be had otherwise.
 
     Raises:
         MissingDependencyError: calzone or Geant4's data sets are not there.
@@ -90,7 +94,8 @@ def open_geant4(detector: Detector, pdg: int, physics: Physics, *, steps: bool =
         raise ConfigError(
             "Geant4 knows no such particle", where="--particle", found=f"PDG code {pdg} ({error})"
         ) from None
-    simulation.tracking = steps
+    if steps:
+        simulation.tracking = tracks or not record_photon_steps(calzone)
     versions = {"geant4": str(calzone.GEANT4_VERSION), "calzone": str(calzone.VERSION)}
     return Geant4Engine(versions=versions, _calzone=calzone, _simulation=simulation, _particle=particle)
 
@@ -121,15 +126,16 @@ def volumes(detector: Detector) -> dict[str, Any]:
 def step_starts(run: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the steps of a run began [mm], shape (S, 3), and what they left [MeV], shape (S,).
 
-    calzone gives the start of the steps of charged particles, but only the end of those of photons, which leave
-    a fifth of the energy (electrons below the production cut). The start is then the point of the track at the
-    time that calzone states, which is that of the start.
+    Of steps of neutral particles calzone may give the end only, see `calofast.geant4_symbols`; the start is then
+    the point of the track at the time that calzone states, which is that of the start.
     """
     cells = run.deposits.values()
     charged = np.concatenate([cell.line for cell in cells]) if cells else None
     if charged is None:
         return np.zeros((0, 3)), np.zeros(0)
     neutral = np.concatenate([cell.point for cell in cells])
+    if not len(neutral):
+        return charged["start"] * _CM, charged["value"].copy()
     vertices = run.vertices
     order = np.argsort(vertices["time"], kind="stable")
     times = vertices["time"][order]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import shutil
 from dataclasses import dataclass
@@ -67,7 +68,8 @@ class Blocks:
         """
         path, built = self._path(bounds), detector(self.request.detector)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # read first: numpy leaves a damaged file open
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 showers = Showers(
                     geometry=built.geometry,
                     incident_energy_gev=stored["energy_gev"],

@@ -129,7 +129,7 @@ def step_starts(run: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     Of steps of neutral particles calzone may give the end only, see `calofast.geant4_symbols`; the start is then
     the point of the track at the time that calzone states, which is that of the start.
     """
-    cells = run.deposits.values()
+    cells = getattr(run, "deposits", {}).values()  # no such attribute if nothing is recorded
     charged = np.concatenate([cell.line for cell in cells]) if cells else None
     if charged is None:
         return np.zeros((0, 3)), np.zeros(0)

@@ -52,8 +52,10 @@ class Deposits:
 class Engine(Protocol):
     """A detector simulation that is ready to run."""
 
-    versions: Mapping[str, str]
-    """Names and versions of the programs behind it, for the file."""
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Names and versions of the programs behind it, for the file."""
+        ...
 
     def shower(self, energy_gev: float, seed: int) -> Deposits:
         """Simulate one particle; the same energy and seed (128 bits) give the same shower, whatever came before."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from calofast.geant4 import open_geant4
@@ -16,6 +15,7 @@ from hepflows.train.progress import SilentReporter
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
     from calofast.truth import Request
     from calofast.truth_blocks import Blocks

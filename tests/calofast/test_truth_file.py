@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 # worker processes import the double by its name, so it must be a module
-DOUBLE = '''
+DOUBLE = """
 import os, time
 import numpy as np
 from calofast.truth_engine import Deposits
@@ -62,7 +62,7 @@ def absent(detector, pdg, physics):
 
 def broken(detector, pdg, physics):
     return None
-'''
+"""
 
 
 @pytest.fixture
@@ -201,9 +201,7 @@ def test_what_a_process_meets_reaches_the_user(tmp_path: Path, double: ModuleTyp
         ({"out": "no/rights/truth.h5"}, OutputError),
     ],
 )
-def test_bad_settings(
-    tmp_path: Path, double: ModuleType, settings: dict[str, Any], error: type[Exception]
-) -> None:
+def test_bad_settings(tmp_path: Path, double: ModuleType, settings: dict[str, Any], error: type[Exception]) -> None:
     out = tmp_path / settings.pop("out", "truth.h5")
     if "no" in out.parts:
         (tmp_path / "no").write_text("a file where a directory should be")

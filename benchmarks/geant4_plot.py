@@ -28,7 +28,7 @@ def plot_speedup(results: Mapping[str, Any], path: Path, *, subtitle: str) -> No
 
     first = next(iter(results["geant4"]))
     pictures = 2 if results["generators"] else 1
-    figure = Figure(figsize=(6.5 * pictures, 5.0), layout="constrained")
+    figure = Figure(figsize=(6.5 * pictures, 6.0), layout="constrained")
     axes, *others = figure.subplots(1, pictures, squeeze=False)[0]
     for index, (physics, times) in enumerate(results["geant4"].items()):
         _line(axes, times, "cpu_ms", label=f"Geant4, {physics}", colour="black", style=_LINES[index % 4])
@@ -49,7 +49,7 @@ def plot_speedup(results: Mapping[str, Any], path: Path, *, subtitle: str) -> No
     for each in (axes, *others):
         each.set(xscale="log", yscale="log", xlabel="incident energy [GeV]")
         each.grid(visible=True, which="major", alpha=0.4)
-        each.legend(fontsize="small")
+        each.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
     figure.supxlabel(subtitle, fontsize=5.5, color="gray")
     with atomic_file(path, force=True) as temporary:
         figure.savefig(temporary, dpi=160, format="png")

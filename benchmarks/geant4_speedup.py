@@ -37,9 +37,7 @@ ENERGY = "incident_energy_gev"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = parse(
-        __doc__ or "", argv, batches=(1, 100, 1000), quick_batches=(1, 100), peers=False, add=_add_options
-    )
+    options = parse(__doc__ or "", argv, batches=(1, 100, 1000), quick_batches=(1, 100), peers=False, add=_add_options)
     return run("geant4_speedup", dataclasses.replace(options, peers=()), work, show=show, draw=draw)
 
 

@@ -67,8 +67,8 @@ def open_geant4(
         pdg: code of the incoming particle.
         physics: which interactions to simulate.
         steps: whether to record steps; without, a shower has no deposits.
-        tracks: whether to record all tracks as well: the same showers in twice the time. It is done anyway where
-            the start of photons' steps cannot be had otherwise.
+        tracks: whether to record all tracks as well: the same showers in twice the time. It is done anyway with
+            hadrons, and where the start of photons' steps cannot be had otherwise.
 
     Raises:
         MissingDependencyError: calzone or Geant4's data sets are not there.
@@ -95,7 +95,8 @@ def open_geant4(
             "Geant4 knows no such particle", where="--particle", found=f"PDG code {pdg} ({error})"
         ) from None
     if steps:
-        simulation.tracking = tracks or not record_photon_steps(calzone)
+        # neutrons, too, leave energy in steps of which only the end is told
+        simulation.tracking = tracks or physics.hadronic is not None or not record_photon_steps(calzone)
     versions = {"geant4": str(calzone.GEANT4_VERSION), "calzone": str(calzone.VERSION)}
     return Geant4Engine(versions=versions, _calzone=calzone, _simulation=simulation, _particle=particle)
 

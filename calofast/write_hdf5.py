@@ -17,20 +17,22 @@ from hepflows.errors import DataError
 from hepflows.guarded_file import GuardedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from calofast.showers import Showers
 
+    Columns = Mapping[str, tuple[NDArray[np.generic], str]]
+
 _CHUNK_BYTES = 2**20
 _RESERVED = {"energy", "overflow", "incident_energies", "showers", "weights", METADATA}
 
 
-def write_calogan(chunks: Iterable[Showers], path: Path) -> None:
+def write_calogan(chunks: Iterable[Showers], path: Path, *, columns: Columns | None = None) -> None:
     """Write the CaloGAN layout: energies in GeV, deposits in MeV, one array (N, nx, ny) a layer."""
-    with _create(path) as append:
+    with _create(path, columns) as append:
         for chunk in chunks:
             arrays = {"energy": (chunk.incident_energy_gev[:, None], "GeV")}
             for i, (layer, part) in enumerate(zip(chunk.geometry.layers, chunk.geometry.layer_slices, strict=True)):
@@ -38,13 +40,13 @@ def write_calogan(chunks: Iterable[Showers], path: Path) -> None:
             append(chunk, arrays)
 
 
-def write_calochallenge(chunks: Iterable[Showers], path: Path) -> None:
+def write_calochallenge(chunks: Iterable[Showers], path: Path, *, columns: Columns | None = None) -> None:
     """Write the CaloChallenge layout, everything in MeV.
 
     The incident energies are stored in double precision: only so does the way GeV -> MeV -> GeV return every
     single-precision value unchanged.
     """
-    with _create(path) as append:
+    with _create(path, columns) as append:
         for chunk in chunks:
             energy_mev = chunk.incident_energy_gev[:, None].astype(np.float64) * 1000.0
             arrays = {"incident_energies": (energy_mev, "MeV"), "showers": (chunk.voxels_mev, "MeV")}
@@ -52,7 +54,7 @@ def write_calochallenge(chunks: Iterable[Showers], path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _create(path: Path) -> Iterator[Callable[[Showers, dict[str, tuple[Any, str]]], None]]:
+def _create(path: Path, columns: Columns | None) -> Iterator[Callable[[Showers, dict[str, tuple[Any, str]]], None]]:
     """Open a new file and yield a function that appends a chunk to it; a full disk is an `OSError`."""
     with GuardedFile(path) as guard:
         with h5py.File(guard, "w") as file:
@@ -62,6 +64,10 @@ def _create(path: Path) -> Iterator[Callable[[Showers, dict[str, tuple[Any, str]
                 guard.check()
 
             yield append
+            for name, (values, unit) in (columns or {}).items():
+                _new(file, name, values, unit)
+                file[name].resize(len(values), axis=0)
+                file[name][:] = values
         guard.check()
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from calofast.write_hdf5 import Columns
+
 WritableFormat = Literal["calogan", "calochallenge", "root-cells"]
 
 
@@ -25,6 +27,7 @@ def write_showers(
     *,
     format: WritableFormat | None = None,  # noqa: A002 - the word every user of file libraries knows
     force: bool = False,
+    columns: Columns | None = None,
 ) -> Path:
     """Write showers, given as a whole or in chunks that are written one by one.
 
@@ -35,6 +38,8 @@ def write_showers(
         format: ``calogan``, ``calochallenge`` or ``root-cells``; None chooses by the suffix, ``.root`` or
             ``.h5``/``.hdf5`` (CaloGAN layout if all layers are regular, else CaloChallenge).
         force: replace existing files.
+        columns: further values of all N showers, name to array (N, ...) and unit, which readers leave aside;
+            HDF5 only.
 
     Returns:
         `path`.
@@ -54,6 +59,8 @@ def write_showers(
     if layout == "root-cells":
         from calofast.write_root import write_root_cells
 
+        if columns:
+            raise DataError("ROOT files of cells hold no further columns", where=path, found=", ".join(columns))
         with atomic_file(path, force=force) as temporary:
             write_root_cells(chunks, temporary)
         return path
@@ -61,14 +68,14 @@ def write_showers(
 
     if layout == "calogan":
         with atomic_file(path, force=force) as temporary:
-            write_calogan(chunks, temporary)
+            write_calogan(chunks, temporary, columns=columns)
         return path
     binning = path.with_suffix(".xml")
     cylindrical = all(layer.kind == "cylindrical" for layer in head.geometry.layers)
     is_new = cylindrical and not check_output(binning, force=force).exists()
     try:
         with atomic_file(path, force=force) as temporary:
-            write_calochallenge(chunks, temporary)
+            write_calochallenge(chunks, temporary, columns=columns)
             if cylindrical:
                 write_binning_xml(head.geometry, binning, force=force)
     except BaseException:

@@ -231,8 +231,8 @@ def conditions_like(generator: AnyGenerator, task: AnyTask, events: Any, n: int 
     return Conditions(n=count, values={name: available[name][:count] for name in generator.condition_names})
 
 
-def shard_bounds(total: int, shard: str | None) -> tuple[int, int]:
-    """First and last (exclusive) event of one share of a sample, in whole tiles of 256.
+def shard_bounds(total: int, shard: str | None, *, tile: int = TILE) -> tuple[int, int]:
+    """First and last (exclusive) event of one share of a sample, in whole tiles of `tile` events.
 
     Raises:
         ConfigError: the share is not of the form k/n with 1 <= k <= n, or it would be empty.
@@ -244,14 +244,14 @@ def shard_bounds(total: int, shard: str | None) -> tuple[int, int]:
         raise ConfigError(
             "not a share", where="--shard", expected="k/n with k from 1 to n, 3/100 for example", found=shard
         )
-    tiles = -(-total // TILE)
-    first = min(total, tiles * (int(number) - 1) // int(count) * TILE)
-    last = min(total, tiles * int(number) // int(count) * TILE)
+    tiles = -(-total // tile)
+    first = min(total, tiles * (int(number) - 1) // int(count) * tile)
+    last = min(total, tiles * int(number) // int(count) * tile)
     if first == last:
         raise ConfigError(
             "this share has no events",
             where=f"--shard {shard}",
-            expected=f"at most {tiles} shares (of {TILE} events)",
+            expected=f"at most {tiles} shares (of {tile} events)",
         )
     return first, last
 

@@ -36,7 +36,7 @@ def geometry(n: int) -> Geometry:
     return Geometry(name="small", layers=(fine, coarse), particle="e+")
 
 
-def calo_generator(kind: Kind, n: int = 5) -> CaloGenerator:
+def calo_generator(kind: Kind, n: int = 5, spread: float = 0.1) -> CaloGenerator:
     """A small CaloFlow model whose preprocessing is fitted and whose weights are not the identity's."""
     config = CaloFlowConfig(
         layer_energies=LayerEnergyConfig(blocks=2, hidden=(16,)),
@@ -57,7 +57,7 @@ def calo_generator(kind: Kind, n: int = 5) -> CaloGenerator:
     with torch.no_grad():
         for flow in (model.layer_energies.flow, model.shower_flow):
             for weight in flow.parameters():
-                weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+                weight.add_(spread * torch.randn(weight.shape, generator=generator))
     document = make_document(model, layout, config, provenance={"pdg": -11}, training={})
     return CaloGenerator(model, layout, config, document)
 
@@ -160,7 +160,7 @@ def test_the_exact_teacher_of_many_voxels_gives_the_artefacts_showers(tmp_path: 
 
 @pytest.mark.parametrize("kind", ["coupling", "inductive"])
 def test_further_architectures_give_the_artefacts_showers(kind: Kind, tmp_path: Path) -> None:
-    generator = calo_generator(kind)
+    generator = calo_generator(kind, spread=0.03)  # 0.1 bends too much for the float32 of torch itself
     result = to_onnx(generator, tmp_path / "generator.onnx")
     exported = ExportedGenerator(result.model)
     assert exported.document["kind"] == kind

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -25,7 +26,7 @@ from hepflows.files import require_file
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from validation.metric import Metric
 
@@ -106,6 +107,25 @@ def _parse(where: str, entry: object) -> Gate:
     return Gate(**{key: float(value) for key, value in entry.items()})
 
 
+def check_gates(gates: Mapping[str, Gate], measured: Iterable[str], *, to_come: Collection[str] = ()) -> None:
+    """Refuse gates that no metric can have, before the long measurements.
+
+    Args:
+        gates: by name or pattern.
+        measured: names of the metrics measured so far.
+        to_come: how the names of the others begin.
+
+    Raises:
+        ConfigError: a gate that matches no metric.
+    """
+    names = list(measured)
+    for pattern in gates:
+        beginning = re.split(r"[*?[]", pattern, maxsplit=1)[0]
+        expected = any(beginning.startswith(start) or start.startswith(beginning) for start in to_come)
+        if not expected and not any(fnmatchcase(name, pattern) for name in names):
+            raise _unknown(pattern, names)
+
+
 def apply_gates(
     gates: Mapping[str, Gate],
     samples: Mapping[str, Mapping[str, Metric]],
@@ -127,12 +147,7 @@ def apply_gates(
         for sample, metrics in samples.items():
             names = [name for name in metrics if fnmatchcase(name, pattern)]
             if not names:
-                raise ConfigError(
-                    "gate on an unknown metric",
-                    where=pattern,
-                    expected=_families(metrics),
-                    remedy="check its name, or add the inputs that measure it",
-                )
+                raise _unknown(pattern, metrics)
             outcomes += [_outcome(sample, name, metrics[name], gate) for name in names]
     for sample, metrics in samples.items():
         for name, metric in metrics.items():
@@ -140,6 +155,15 @@ def apply_gates(
                 chosen = (gate for pattern, gate in (defaults or {}).items() if fnmatchcase(name, pattern))
                 outcomes += [_outcome(sample, name, metric, gate) for gate in itertools.islice(chosen, 1)]
     return tuple(outcomes)
+
+
+def _unknown(pattern: str, names: Iterable[str]) -> ConfigError:
+    return ConfigError(
+        "gate on an unknown metric",
+        where=pattern,
+        expected=_families(names),
+        remedy="check its name, or add the inputs that measure it",
+    )
 
 
 def _outcome(sample: str, name: str, metric: Metric, gate: Gate) -> GateOutcome:

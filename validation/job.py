@@ -17,6 +17,7 @@ from validation.classifier_views import ClassifierViews
 from validation.detector_metrics import Chosen, detector_metrics
 from validation.domain import Events, Measured, Responding
 from validation.event_metrics import EVENT_JUDGEMENTS, EventMetrics
+from validation.gates import check_gates
 from validation.job_checks import check_sizes, wanted_inputs
 from validation.joining import measured_metrics, ratio_judgements
 from validation.joint import JOINT_JUDGEMENTS, effective_size, event_observables, joint_metrics
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     Index = NDArray[np.int64]
 
 EventsT = TypeVar("EventsT", bound=Events)
+
+CLASSIFIER_FAMILIES = ("auc", "jsd", "ece", "weights_", "driver_", "log_posterior_", "learning_curve_")
+"""How the names of the classifiers' metrics begin, which are measured last."""
 
 
 class _Advance(Protocol):
@@ -185,6 +189,7 @@ class Job(Generic[EventsT]):
         found |= self.events.measure(name, g, r)
         for metric in self.plugged:
             found |= metric.measured(g, r, taken=found, replicas=self.settings.replicas, seed=self.settings.seed)
+        check_gates(self.settings.gates, found, to_come=CLASSIFIER_FAMILIES if self.inputs else ())
         advance()
         results = {}
         preset = self.settings.classifier()

@@ -83,6 +83,19 @@ def test_json_form_is_stable(points, domain):
     assert document["settings"]["classifier"]["name"] == "quick"
 
 
+def test_a_gate_on_an_unknown_metric_is_refused_before_any_classifier_is_trained(points, domain, monkeypatch):
+    def train(*_args, **_kwargs):
+        raise AssertionError("a classifier was trained")
+
+    monkeypatch.setattr("validation.job.two_sample_test", train)
+    samples = points(400, seed=1), points(200, seed=2)
+    with pytest.raises(ConfigError, match="unknown metric"):
+        validation.compare(*samples, domain, settings=Settings(trainings=1, gates={"w1_misspelt": Gate(max=1)}))
+    for pattern in ("auc_*", "*", "w1_a", "separation_mean", "driver_a"):  # these may come, so training begins
+        with pytest.raises(AssertionError):
+            validation.compare(*samples, domain, settings=Settings(trainings=1, gates={pattern: Gate(max=1)}))
+
+
 def test_gates_decide(points, domain):
     settings = Settings(trainings=0, gates={"separation_mean": Gate(k=1, m=3), "w1_a": Gate(max=0.2)})
     reference = points(1000, seed=1)

@@ -107,7 +107,7 @@ class LayerByLayer(nn.Module):
         if count := _number_inputs(layers):
             number = torch.zeros(count, dtype=context.dtype, device=context.device)
             number[place] = 1.0
-            parts.append(number.expand(len(context), count))
+            parts.append(torch.zeros_like(context[:, :1]) + number)  # a graph would keep the batch of expand()
         return torch.cat(parts, dim=1)
 
 

@@ -17,6 +17,11 @@ from typing import Any, Final
 _HERE: Final = Path(__file__).parent
 _PACKAGES: Final = ("onnxruntime-node", "onnxruntime-web")
 _THREADS: Final = (1, 2)
+_NEED_NO_PATTERNS: Final = {("onnxruntime", "1.18.1")}
+"""Runtimes whose planned memory overlaps from the second run of a shape on; clients here never have it planned.
+
+docs/embedding.md tells hosts so.
+"""
 _COLUMNS: Final = "{:<17} {:<8} {:<17} {:<12} {:>7}  {}\n"
 
 
@@ -71,9 +76,11 @@ def _check(name: str, command: list[str], files: list[str]) -> list[str]:
 def _row(outcome: dict[str, Any]) -> list[str]:
     """Print an outcome, return what is wrong with it, in words."""
     version, file, optimisation = outcome["version"], outcome["file"], outcome.get("optimisation", "-")
-    wrong = [*outcome["failures"], *(f"with default options, {words}" for words in outcome.get("host_failures", []))]
+    by_default = [f"with default options, {words}" for words in outcome.get("host_failures", [])]
+    known = (outcome["runtime"], version) in _NEED_NO_PATTERNS
+    wrong = [*outcome["failures"], *([] if known else by_default)]
     result = f"{outcome['off_by']:.2g} / {outcome['allowed']:.2g}" if "off_by" in outcome else "-"
-    note = "  FAILED" if wrong else ""
+    note = "  FAILED" if wrong else "  only without memory patterns" if by_default else ""
     _write(_COLUMNS.format(outcome["runtime"], version, file, optimisation, outcome.get("threads", "-"), result + note))
     where = (
         f"{outcome['runtime']} {version}, {file}, optimisation {optimisation}, threads {outcome.get('threads', '-')}"

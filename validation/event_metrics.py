@@ -136,7 +136,7 @@ class EventMetrics:
                 memorisation(train_g, train_r, weights=(chosen[0], chosen[1]), **settings),
                 strict=True,
             )
-            self.views.setdefault("reference", NearestView(to_training=train_r, to_others=among_r))
+        self.views.setdefault("reference", NearestView(to_training=train_r, to_others=among_r))
         if name != "reference":
             self.views[name] = NearestView(to_training=train_g, to_others=among_g)
         return found

@@ -136,7 +136,7 @@ def _nearest(views: Views, labels: Mapping[str, str]) -> Iterator[Picture]:
     if views.nearest:
         yield Picture(
             key="nearest",
-            section="Copies of training events",
+            section="Copies",
             caption="Distances to the nearest training event and to the nearest other event of the same sample, in "
             "standard deviations of the observables. Copied events lie to the left of the reference.",
             figure=nearest_figure(_named(views.nearest, labels)),

@@ -101,17 +101,26 @@ def image_figure(rows: dict[str, tuple[Image, ...]], titles: dict[str, str] | No
     return figure
 
 
+def _legend_form(names: Sequence[str], width: float) -> tuple[int, float]:
+    """Entries in a row of a legend over a figure of this width, and the height of all rows but the first, in inches."""
+    longest = 0.65 + 0.07 * max(map(len, names))  # handle, gap and text
+    entries = min(len(names), max(1, int(width / longest)))
+    return entries, 0.19 * (math.ceil(len(names) / entries) - 1)
+
+
 def histogram_figure(views: Sequence[HistogramView], *, columns: int = 3) -> Figure:
     """Histograms with ratio panels, several observables a figure."""
     rows = math.ceil(len(views) / columns)
     columns = min(columns, len(views))
-    figure = Figure(figsize=(3.7 * columns, 3.45 * rows + 0.35))
-    top = 1 - 0.42 / (3.45 * rows + 0.35)
+    names = list(views[0].shares)
+    entries, more = _legend_form(names, 3.7 * columns)
+    height = 3.45 * rows + 0.35 + more
+    figure = Figure(figsize=(3.7 * columns, height))
     outer = figure.add_gridspec(
         rows, columns, hspace=0.36, wspace=0.32, left=0.235 / columns + 0.005, right=0.985,
-        bottom=0.56 / (3.45 * rows), top=top - 0.02,
+        bottom=0.56 / height, top=1 - (0.5 + more) / height,
     )  # fmt: skip
-    palette = colours(list(views[0].shares))
+    palette = colours(names)
     for position, view in enumerate(views):
         inner = outer[position // columns, position % columns].subgridspec(2, 1, height_ratios=(3, 1), hspace=0.06)
         upper = figure.add_subplot(inner[0])
@@ -119,7 +128,7 @@ def histogram_figure(views: Sequence[HistogramView], *, columns: int = 3) -> Fig
         _histogram(upper, lower, view, palette)
         if position == 0:
             handles, labels = upper.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="upper center", ncols=len(labels), bbox_to_anchor=(0.5, 1.0))
+            figure.legend(handles, labels, loc="upper center", ncols=entries, bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
@@ -200,13 +209,15 @@ def profile_figure(views: Sequence[ProfileView], *, widths: bool = False) -> Fig
     panels = [(view, which) for view in views for which in ((0, 1) if widths else (0,))]
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    height = 3.3 * rows + 0.35
+    names = list(views[0].rows)
+    entries, more = _legend_form(names, 3.9 * columns)
+    height = 3.3 * rows + 0.35 + more
     figure = Figure(figsize=(3.9 * columns, height))
     outer = figure.add_gridspec(
         rows, columns, hspace=0.36, wspace=0.36, left=0.24 / columns + 0.01, right=0.985,
-        bottom=0.56 / height, top=1 - 0.48 / height,
+        bottom=0.56 / height, top=1 - (0.48 + more) / height,
     )  # fmt: skip
-    palette = colours(list(views[0].rows))
+    palette = colours(names)
     for position, (view, which) in enumerate(panels):
         inner = outer[position // columns, position % columns].subgridspec(2, 1, height_ratios=(2.4, 1), hspace=0.06)
         upper = figure.add_subplot(inner[0])
@@ -214,7 +225,7 @@ def profile_figure(views: Sequence[ProfileView], *, widths: bool = False) -> Fig
         _profile(upper, lower, view, which, palette)
         if position == 0:
             handles, labels = upper.get_legend_handles_labels()
-            figure.legend(handles, labels, loc="upper center", ncols=len(labels), bbox_to_anchor=(0.5, 1.0))
+            figure.legend(handles, labels, loc="upper center", ncols=entries, bbox_to_anchor=(0.5, 1.0))
     return figure
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -188,3 +189,31 @@ def test_public_names_resolve_and_stay():
     assert callable(validation.compare)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = validation.nonsense
+
+
+def test_distances_of_the_reference_are_shown_with_and_without_training_events(points, domain):
+    samples = points(400, seed=1), points(200, seed=2)
+    for training in (None, points(300, seed=3)):
+        views = validation.compare(*samples, domain, settings=NO_CLASSIFIER, training=training).views.nearest
+        assert list(views) == ["reference", "generated"]
+        assert all((view.to_training is None) == (training is None) for view in views.values())
+
+
+@pytest.mark.parametrize("names", [["Geant4", "a"], ["Geant4", *(f"a_rather_long_name_{i}" for i in range(6))]])
+def test_legends_fit_the_width_of_their_figure(points, domain, names):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from validation.plots import histogram_figure
+
+    result = validation.compare(points(400, seed=1), points(200, seed=2), domain, settings=NO_CLASSIFIER)
+    view = result.views.histograms[0]
+    shares = dict.fromkeys(names, next(iter(view.shares.values())))
+    errors = dict.fromkeys(names, next(iter(view.errors.values())))
+    figure = histogram_figure([dataclasses.replace(view, shares=shares, errors=errors)])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    box = figure.legends[0].get_window_extent(canvas.get_renderer())
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.width
+    assert box.y0 >= figure.axes[0].get_window_extent().y1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 import numpy as np
 
 from hepflows.errors import ConfigError, DataError
+from hepflows.splitting import choose_generated, condition_groups
 from validation.classifier_result import classifier_metrics
 from validation.classifier_study import ClassifierStudy, Tested
 from validation.classifier_test import ClassifierResult, two_sample_test
@@ -33,7 +34,6 @@ from validation.measure import (
 from validation.metric import Metric
 from validation.sample_metrics import compare_measures, judgements
 from validation.settings import CALOCHALLENGE, Settings
-from validation.splitting import choose_generated, condition_groups
 from validation.views import ExampleView, ScoreView, Views, histogram_views, profile_view
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from hepflows.files import atomic_directory, save_tensors, sha256_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from torch import Tensor, nn
 
@@ -47,6 +47,7 @@ def save_artefact(
     state: Mapping[str, Tensor],
     *,
     halved: Collection[str] = (),
+    beside: Callable[[Path], object] | None = None,
     force: bool = False,
 ) -> GeneratorDocument:
     """Write an artefact atomically and return the document with its hashes.
@@ -56,6 +57,8 @@ def save_artefact(
         document: everything but the weights.
         state: tensors by name, as `torch.nn.Module.state_dict` gives them.
         halved: names of the tensors that are rounded to float16; loading gives the rounded values in float32.
+        beside: called with the directory, before it is put in place, to write more into it: the artefact that this one
+            builds on, for example.
         force: replace an existing directory.
 
     Raises:
@@ -78,6 +81,8 @@ def save_artefact(
         content["document_sha256"] = document_hash(content)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         (temporary / DOCUMENT_NAME).write_text(text + "\n", encoding="utf-8")
+        if beside is not None:
+            beside(temporary)
     return GeneratorDocument.model_validate_json(text, strict=True)
 
 

@@ -11,6 +11,7 @@ normalised so that held-out generated events have the mean weight 1.
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class DensityRatio(nn.Module):
     def __init__(self, n_features: int, hidden: tuple[int, ...], *, negative_slope: float = 0.01) -> None:
         super().__init__()
         widths = (n_features, *hidden, 1)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.negative_slope = negative_slope
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))

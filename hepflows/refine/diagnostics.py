@@ -34,7 +34,8 @@ def split_r_hat(draws: NDArray[np.floating]) -> Floats:
     within = halves.var(axis=0, ddof=1).mean(axis=0)
     between = n * halves.mean(axis=0).var(axis=0, ddof=1)
     pooled = (n - 1) / n * within + between / n
-    ratio = np.divide(pooled, within, out=np.full_like(pooled, np.inf), where=within > 0)
+    # a variance of mere rounding is that of a chain that has not moved
+    ratio = np.divide(pooled, within, out=np.full_like(pooled, np.inf), where=within > 1e-12 * pooled)
     return np.asarray(np.sqrt(ratio), np.float64)
 
 

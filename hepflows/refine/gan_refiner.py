@@ -80,7 +80,7 @@ def train_gan(
     with seeded(seed):
         made = RefinerGan(ratio.latent_dim, conditions.shape[1], config).to(device)
         made.scaler.fit(conditions)
-        averaged = copy.deepcopy(made).requires_grad_(requires_grad=False)
+        averaged = copy.deepcopy(made)
         critic = _layers(ratio.latent_dim + conditions.shape[1], config.hidden, 1).to(device)
         betas = (0.5, 0.9)
         of_made = torch.optim.Adam(made.layers.parameters(), lr=config.learning_rate, betas=betas)

@@ -49,6 +49,8 @@ class ContextScaler(nn.Module):
     @torch.no_grad()
     def fit(self, conditions: Tensor) -> None:
         """Learn scales from conditions (N, C)."""
+        if not conditions.shape[1]:
+            return
         low, high = conditions.amin(0), conditions.amax(0)
         self.logarithmic.copy_(((low > 0) & (high > _WIDE * low)).to(low.dtype))
         values = self._values(conditions)

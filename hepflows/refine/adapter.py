@@ -6,10 +6,9 @@ hepflows knows no physics, so a task announces an `Adapter` as its property ``re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard, runtime_checkable
 
 from hepflows.errors import ConfigError
-from hepflows.generator import ExportableGenerator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,8 +22,13 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class LatentGenerator(ExportableGenerator[Any], Protocol):
-    """A generator whose latents may be given instead of drawn."""
+class LatentGenerator(Protocol):
+    """What a refinement in latent space asks of a generator: its latents may be given instead of drawn."""
+
+    @property
+    def noise_dim(self) -> int:
+        """Number Z of standard normal numbers that one event takes."""
+        ...
 
     def sample(
         self,
@@ -118,13 +122,18 @@ def adapter_of(generator: AnyGenerator) -> Adapter:
     return task.refinement
 
 
+def takes_latents(generator: object) -> TypeGuard[LatentGenerator]:
+    """Whether the latents of a generator may be given."""
+    return isinstance(generator, LatentGenerator) and bool(getattr(generator, "takes_latents", True))
+
+
 def require_latents(generator: object, *, method: str) -> LatentGenerator:
     """Refuse a generator whose latents cannot be given.
 
     Raises:
         ConfigError: a generator from an exported file, or one with weights or a sampler of latents already.
     """
-    if isinstance(generator, LatentGenerator) and getattr(generator, "takes_latents", True):
+    if takes_latents(generator):
         return generator
     raise ConfigError(
         f"the latents of this generator cannot be refined by {method}",

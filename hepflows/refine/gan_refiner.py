@@ -115,7 +115,8 @@ def _critic_loss(
     loss = (weights * F.softplus(-of_real)).mean() + F.softplus(of_drawn).mean()
     (slope,) = torch.autograd.grad(of_real.sum(), real, create_graph=True)
     penalty = (weights * (slope * slope).sum(1)).mean()
-    return loss + 0.5 * config.gradient_penalty * penalty
+    total: Tensor = loss + 0.5 * config.gradient_penalty * penalty
+    return total
 
 
 def _drawn(made: RefinerGan, conditions: Tensor, n: int) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,7 @@ def laser(
     for number in range(config.rounds):
         base = require_latents(found, method=method)
         seed = seed_of(config.seed, method, number)
-        samples = make_samples(base, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
+        samples = make_samples(found, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
         with reporter.stage("weights of latents", total=1, unit="fits") as stage:
             pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device)
             stage.advance()
@@ -95,9 +95,9 @@ def laser(
         sizes: dict[str, float] = {"latents": base.noise_dim, "conditions": samples.conditions.shape[1]}
         if isinstance(refiner, HmcRefiner):
             sizes["step"] = refiner.step
-        document = refined_document(base, method, config, sizes, {**pulled.summary(), **more}, provenance or {})
+        document = refined_document(found, method, config, sizes, {**pulled.summary(), **more}, provenance or {})
         refiner.network.to("cpu")
-        found = LatentRefinedGenerator(base, adapter, refiner, document)
+        found = LatentRefinedGenerator(found, adapter, refiner, document)
     return cast("LatentRefinedGenerator", found)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from hepflows.classifier import DensityRatio, RatioFit, fit_ratio
+from hepflows.errors import ConfigError
 from hepflows.train.seeding import seed_of
 
 if TYPE_CHECKING:
@@ -122,8 +123,13 @@ def pull_back(
         device: torch device.
 
     Raises:
+        ConfigError: the samples come from a generator that does not tell its latents.
         RefinementError: a classifier separates its samples, or weights explode.
     """
+    if samples.latents.shape[1] == 0:
+        raise ConfigError(
+            "the generator does not tell the latents of its events", remedy="refine a generator that takes latents"
+        )
     latents = torch.from_numpy(samples.latents)
     conditions = torch.from_numpy(samples.conditions)
     ratio = LatentRatio(latents.shape[1], conditions.shape[1], pull.classifier.hidden)

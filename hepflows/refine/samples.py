@@ -11,7 +11,7 @@ import torch
 from hepflows.classifier import MIN_EVENTS
 from hepflows.errors import DataError
 from hepflows.philox import normal_noise
-from hepflows.refine.adapter import LatentGenerator
+from hepflows.refine.adapter import takes_latents
 from hepflows.train.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def make_samples(
             parts.append(inputs_of(features, adapter, generator, made))
             stage.advance(stop - start)
     latents = np.empty((total, 0), np.float32)
-    if isinstance(generator, LatentGenerator):
+    if takes_latents(generator):
         latents = normal_noise(seed, 0, total, generator.noise_dim)
     conditions = np.stack([given[name] for name in generator.condition_names], axis=1) if given else None
     order = np.arange(n)

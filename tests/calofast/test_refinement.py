@@ -175,8 +175,12 @@ def test_discflow_trains_a_copy_with_weights(generator, showers):
 
 
 OPTIONS = (
-    "classifier.epochs=2", "classifier.largest_auc=1.0", "classifier.least_ess=0.0", "classifier.hidden=[16]", "copies=1",
-)  # fmt: skip
+    "classifier.epochs=2",
+    "classifier.largest_auc=1.0",
+    "classifier.least_ess=0.0",
+    "classifier.hidden=[16]",
+    "copies=1",
+)
 
 
 def test_the_command_line_from_showers_to_weighted_showers(generator, showers, tmp_path: Path, capsys):

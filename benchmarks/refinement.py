@@ -24,8 +24,8 @@ from rich.console import Console
 
 from benchmarks.refinement_measures import EMD_BINS, JSD_BINS, compare
 from benchmarks.refinement_toys import REACH, TOYS, PlaneAdapter, Points, baseline, true_points
-from hepflows.classifier import DensityRatio
 from hepflows.commands.options import terminal_reporter
+from hepflows.density_ratio import DensityRatio
 from hepflows.errors import HepflowsError
 from hepflows.files import atomic_file
 from hepflows.philox import normal_noise
@@ -91,7 +91,15 @@ def run(options: argparse.Namespace) -> None:
             continue
         points = true_points(toy, options.train, seed=1)
         truth = true_points(toy, options.evaluate, seed=_TRUTH)
-        generator = baseline(points, epochs=options.epochs, seed=1, directory=folder / "training", reporter=reporter)
+        generator = baseline(
+            points,
+            transform=options.baseline,
+            blocks=options.blocks,
+            epochs=options.epochs,
+            seed=1,
+            directory=folder / "training",
+            reporter=reporter,
+        )
         for method in missing:
             began = time.process_time()
             drawn, more = _drawn(method, toy, generator, points, config, options, folder)
@@ -100,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
                 "method": method,
                 "n_train": options.train,
                 "n_evaluate": options.evaluate,
-                "epochs": options.epochs,
+                "baseline": {"transform": options.baseline, "blocks": options.blocks, "epochs": options.epochs},
                 "bins": {"emd": EMD_BINS, "jsd": JSD_BINS},
                 "config": config.model_dump(mode="json"),
                 "cpu_seconds": time.process_time() - began,
@@ -213,6 +221,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train", type=int, default=480_000, help="training points (default: 480000)")
     parser.add_argument("--evaluate", type=int, default=200_000, help="points compared (default: 200000)")
     parser.add_argument("--epochs", type=int, default=10, help="of the baseline (default: 10)")
+    parser.add_argument("--baseline", choices=("affine", "spline"), default="affine", help="couplings of the baseline")
+    parser.add_argument("--blocks", type=int, default=6, help="their number (default: 6)")
     parser.add_argument("--quick", action="store_true", help="short trainings and chains")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="setting of the refinement")
     return parser.parse_args(argv)

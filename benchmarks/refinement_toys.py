@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hepflows.affine import AffineCoupling
 from hepflows.coupling import SplineCoupling, coupling_blocks
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 TOYS = ("gaussians", "donuts", "rings")
+_WIDTH = 32
 REACH = 2.6
 """Histograms cover [-REACH, REACH] in both directions; points beyond count in the outermost bins."""
 
@@ -143,12 +145,24 @@ class _Likelihood:
 
 
 def baseline(
-    points: Points, *, epochs: int, seed: int, directory: Path, reporter: Reporter, blocks: int = 4, width: int = 32
+    points: Points, *, transform: str, blocks: int, epochs: int, seed: int, directory: Path, reporter: Reporter
 ) -> PlaneGenerator:
-    """A small coupling flow trained by likelihood; it goes on from the checkpoint in `directory`."""
+    """A small coupling flow trained by likelihood; it goes on from the checkpoint in `directory`.
+
+    Args:
+        points: training points.
+        transform: `affine`, which leaves bridges between separate parts of a density, or `spline`.
+        blocks: coupling blocks.
+        epochs: passes over the points.
+        seed: of weights and batches.
+        directory: for the checkpoint.
+        reporter: where progress goes.
+    """
     spline = SplineSettings(bins=8, bound=5.0, min_width=1e-3, min_height=1e-3, min_derivative=1e-3)
     with seeded(seed):
-        make = partial(SplineCoupling, 2, 0, spline, width=width, blocks=1)
+        make: partial[nn.Module] = partial(AffineCoupling, 2, 0, width=_WIDTH, blocks=1)
+        if transform == "spline":
+            make = partial(SplineCoupling, 2, 0, spline, width=_WIDTH, blocks=1)
         generator = torch.Generator().manual_seed(seed)
         flow = ConditionalFlow(coupling_blocks(2, make, blocks=blocks, generator=generator))
     values = torch.from_numpy(points.values)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepflows.artefact import load_artefact, load_state
-from hepflows.classifier import DensityRatio
 from hepflows.config import build, config_to_dict
-from hepflows.document import RESTORE, document_of
+from hepflows.density_ratio import DensityRatio
+from hepflows.document import RESTORE, document_of, read_document
 from hepflows.errors import ArtefactError
 from hepflows.refine.adapter import adapter_of
 from hepflows.refine.config import METHODS, Method, RefineConfig
@@ -89,11 +89,18 @@ def load_refined(
             found=entry,
             remedy=RESTORE,
         )
-    base = registry.load(Path(directory) / BASE, device=device)
-    if base.task != document.task:
+    inside: Any = document.extra.get(BASE)
+    expected = inside.get("document_sha256") if isinstance(inside, dict) else None
+    found = read_document(Path(directory) / BASE).document_sha256
+    if found != expected:
         raise ArtefactError(
-            "the generator inside is of another task", where=directory, expected=document.task, found=base.task
+            "the generator inside is not the one that was refined",
+            where=Path(directory) / BASE,
+            expected=f"a document of SHA-256 {expected}",
+            found=found,
+            remedy=RESTORE,
         )
+    base = registry.load(Path(directory) / BASE, device=device)
     config = build(RefineConfig, entry["config"], where=f"{directory}: {REFINEMENT}")
     adapter, method, sizes = adapter_of(base), entry["method"], entry["sizes"]
     if method == "dctr":

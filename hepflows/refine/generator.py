@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hepflows.artefact import save_artefact
+from hepflows.document import read_document
 from hepflows.errors import ConditionError, ConfigError
 from hepflows.refine.adapter import require_latents
 from hepflows.refine.graph import RefinedLatents, Weighted
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
+    from pydantic import JsonValue
     from torch import nn
 
-    from hepflows.classifier import DensityRatio
+    from hepflows.density_ratio import DensityRatio
     from hepflows.document import GeneratorDocument
     from hepflows.generator import AnyGenerator
     from hepflows.out_of_range import OutOfRange
@@ -107,10 +109,14 @@ class _Refined:
             directory,
             self._document,
             self.network.state_dict(),
-            beside=lambda folder: self.base.save(folder / BASE),
+            beside=self._save_base,
             force=force,
         )
         return Path(directory)
+
+    def _save_base(self, folder: Path) -> dict[str, JsonValue]:
+        saved = read_document(self.base.save(folder / BASE))
+        return {BASE: {"document_sha256": saved.document_sha256}}
 
     def _own_metadata(self, described: Mapping[str, Any]) -> dict[str, Any]:
         document = self.document

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from hepflows.classifier import DensityRatio, RatioFit, fit_ratio
+from hepflows.classifier import RatioFit, fit_ratio
+from hepflows.density_ratio import DensityRatio
 from hepflows.errors import ConfigError
 from hepflows.train.seeding import seed_of
 

@@ -118,6 +118,13 @@ def test_a_refined_artefact_is_one_like_any_other(refined, method, tmp_path: Pat
         assert not np.array_equal(events.voxels_mev, generator.base.sample(energies, seed=5).voxels_mev)
 
 
+def test_another_inside_is_refused(refined, generator, showers, tmp_path: Path):
+    refined["dctr"].save(tmp_path / "refined")
+    refine(generator, showers, "discflow", CONFIG).save(tmp_path / "refined" / "base", force=True)
+    with pytest.raises(ArtefactError, match="not the one that was refined"):
+        registry.load(tmp_path / "refined")
+
+
 def test_a_damaged_inside_is_found(refined, tmp_path: Path):
     refined["dctr"].save(tmp_path / "refined")
     weights = tmp_path / "refined" / "base" / "weights.safetensors"

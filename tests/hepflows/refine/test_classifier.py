@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from hepflows.calibration import calibrate
-from hepflows.classifier import ClassifierConfig, DensityRatio, fit_ratio
+from hepflows.classifier import ClassifierConfig, fit_ratio
+from hepflows.density_ratio import DensityRatio
 from hepflows.errors import DataError, RefinementError, RefinementWarning
 from hepflows.weights import effective_sample_size, likelihood_ratios
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _KNOTS: Final = 33
 _CLOSEST: Final = 0.02  # knots nearer than this would make slopes that float32 cannot follow
+_IN_A_BIN: Final = 100.0  # events of the outermost bins, about
 _CHUNK: Final = 10_000
 
 
@@ -70,16 +71,24 @@ class DensityRatio(nn.Module):
 
     @torch.no_grad()
     def take_calibration(self, calibration: Calibration, logits: Floats, *, max_weight: float) -> None:
-        """Keep a calibration as at most 33 knots at quantiles of these logits, between which log w is linear."""
+        """Keep a calibration as at most 33 knots, between which log w is linear and beyond which it is constant.
+
+        A knot stands at the mean logit of a bin and has the bin's mean score; bins grow finer towards the ends, where
+        weights matter most, yet hold some events each: single events, whose isotonic scores are extreme, count little.
+
+        Args:
+            calibration: map of logits to scores.
+            logits: of the events that it was fitted on (N,).
+            max_weight: W, to which weights are clipped.
+        """
         if calibration.affine is not None:
             a, b = calibration.affine
             log_w = np.log(calibration.scores / (1 - calibration.scores))
             x = (log_w - b) / a
         else:
-            x = _apart(np.unique(np.quantile(logits, np.linspace(0, 1, _KNOTS))))
-            scores = calibration(x)
+            x, scores = _binned(np.sort(logits), calibration)
             log_w = np.log(scores / (1 - scores))
-        lengths = np.diff(x)
+        lengths = np.maximum(np.diff(x), _CLOSEST)
         unused = _KNOTS - 1 - len(lengths)
         slopes = np.diff(log_w) / lengths
         for name, values in (("knots", x[:-1]), ("lengths", lengths), ("slopes", slopes)):
@@ -101,10 +110,20 @@ class DensityRatio(nn.Module):
         return np.asarray(torch.cat(parts).cpu().numpy(), np.float64)
 
 
-def _apart(x: Floats) -> Floats:
-    """Rising numbers without those that follow another one too closely; two at least."""
-    kept = [float(x[0])]
-    for value in x[1:]:
-        if value - kept[-1] >= _CLOSEST:
-            kept.append(float(value))
-    return np.array(kept if len(kept) > 1 else [kept[0], kept[0] + _CLOSEST])
+def _binned(logits: Floats, calibration: Calibration) -> tuple[Floats, Floats]:
+    """Mean logit and mean score of at most 33 bins of sorted logits, at least `_CLOSEST` apart; two at least."""
+    reach = np.log(max(2.0, len(logits) / _IN_A_BIN))
+    inner = 1 / (1 + np.exp(-np.linspace(-reach, reach, _KNOTS - 1)))
+    borders = np.unique(np.concatenate([[0], np.round(inner * len(logits)), [len(logits)]]).astype(np.int64))
+    scores = calibration(logits)
+    knots: list[tuple[float, float]] = []
+    for start, stop in itertools.pairwise(borders.tolist()):
+        at = float(logits[start:stop].mean())
+        # half an event of either class more: of n events alone no ratio beyond 2 n can be known
+        score = (float(scores[start:stop].sum()) + 0.5) / (stop - start + 1)
+        if not knots or at - knots[-1][0] >= _CLOSEST:
+            knots.append((at, score))
+    if len(knots) == 1:
+        knots.append((knots[0][0] + _CLOSEST, knots[0][1]))
+    x, y = zip(*knots, strict=True)
+    return np.array(x), np.array(y)

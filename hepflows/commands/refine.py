@@ -17,7 +17,7 @@ from hepflows.commands.options import (  # noqa: TC001 - cyclopts reads the anno
     Resume,
     Threads,
 )
-from hepflows.refine.config import Method  # noqa: TC001 - cyclopts reads the annotations
+from hepflows.refine.methods import Method  # noqa: TC001 - cyclopts reads the annotations
 
 
 def refine(

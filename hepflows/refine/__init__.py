@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from hepflows.generator import AnyGenerator
     from hepflows.refine.adapter import Adapter
-    from hepflows.refine.config import Method, RefineConfig
+    from hepflows.refine.config import RefineConfig
+    from hepflows.refine.methods import Method
     from hepflows.train.progress import Reporter
 
 __all__ = ["refine"]
@@ -61,7 +62,8 @@ def refine(
     from hepflows.config import did_you_mean
     from hepflows.errors import ConfigError
     from hepflows.refine.adapter import adapter_of
-    from hepflows.refine.config import METHODS, RefineConfig
+    from hepflows.refine.config import RefineConfig
+    from hepflows.refine.methods import METHODS
 
     if method not in METHODS:
         raise ConfigError(

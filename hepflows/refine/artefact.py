@@ -11,11 +11,12 @@ from hepflows.density_ratio import DensityRatio
 from hepflows.document import RESTORE, document_of, read_document
 from hepflows.errors import ArtefactError
 from hepflows.refine.adapter import adapter_of
-from hepflows.refine.config import METHODS, Method, RefineConfig
+from hepflows.refine.config import RefineConfig
 from hepflows.refine.flow_refiner import RefinerFlow
 from hepflows.refine.gan_refiner import RefinerGan
 from hepflows.refine.generator import BASE, LatentRefinedGenerator, WeightedGenerator
 from hepflows.refine.latent import LatentRatio
+from hepflows.refine.methods import METHODS, Method
 from hepflows.refine.refiner import NetworkRefiner
 from hepflows.refine.samplers import HmcRefiner, RejectionRefiner
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
-
 from pydantic import Field
 
 from hepflows.classifier import ClassifierConfig
 from hepflows.config import StrictConfig
 from hepflows.train.settings import TrainingConfig
-
-Method: TypeAlias = Literal["dctr", "laser-flow", "laser-gan", "hmc", "rejection", "discflow"]
-METHODS: tuple[str, ...] = get_args(Method)
 
 
 class PullConfig(StrictConfig):

@@ -61,10 +61,12 @@ class ContextScaler(nn.Module):
 
     def forward(self, conditions: Tensor) -> Tensor:
         """Shape (N, C) to (N, C)."""
+        if not conditions.shape[1]:
+            return conditions
         return (self._values(conditions) - self.mean) / self.scale
 
     def _values(self, conditions: Tensor) -> Tensor:
-        return torch.where(self.logarithmic > 0, conditions.clamp_min(1e-12).log(), conditions)
+        return self.logarithmic * conditions.clamp_min(1e-12).log() + (1 - self.logarithmic) * conditions
 
 
 class LatentRatio(nn.Module):

@@ -5,8 +5,8 @@ the ratio of their densities, however f was found, if f is calibrated on events 
 serves reweighting (DCTR, arXiv 1907.08209), refinement in latent space (arXiv 2106.00792), inference and the classifier
 test of the validation. Label 1 is the reference; the ratio of inference, r(theta_0 / theta_1) = (1 - s) / s, is 1 / w.
 
-Weights are clipped to [1 / W, W], W the setting `max_weight`; how many were is part of the result. They are
-normalised so that held-out generated events have the mean weight 1.
+Weights above W, the setting `max_weight`, are set to W; how many were is part of the result. Small weights stay: what
+the reference does not have may vanish. Weights are normalised so that held-out generated events have the mean 1.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ClassifierConfig(StrictConfig):
         batch_size: events a step, both classes together.
         epochs: passes over the training part; the epoch with the least cross entropy on held-out events is kept.
         calibration: `isotonic`, `histogram` or `affine`, see `hepflows.calibration`.
-        max_weight: weights are clipped to [1 / max_weight, max_weight].
+        max_weight: larger weights are clipped to it.
         warn_ess: warn if weights leave a smaller share of the events as effective sample size.
         least_ess: give up below this share.
         largest_auc: give up if held-out events are told apart with a larger AUC.
@@ -177,7 +177,7 @@ def _measured(model: DensityRatio, data: Data, logits: Floats, test: NDArray[np.
         model=model.eval(),
         auc=float(roc_auc_score(data.label[test], logits[test], sample_weight=data.weight[test])),
         effective_share=size / before,
-        clipped=float(np.mean((weights >= limit) | (weights <= 1 / limit))),
+        clipped=float(np.mean(weights >= limit)),
         best_epoch=epoch,
         n_train=int(np.count_nonzero(data.part == 0)),
     )

@@ -67,7 +67,7 @@ class DensityRatio(nn.Module):
         """Log weights (N,), calibrated, normalised and clipped."""
         ramps = torch.minimum((self.logits(features)[:, None] - self.knots).clamp_min(0.0), self.lengths)
         calibrated = self.lowest + (ramps * self.slopes).sum(1)
-        return torch.maximum(torch.minimum(calibrated, self.log_limit), -self.log_limit)
+        return torch.minimum(calibrated, self.log_limit)
 
     @torch.no_grad()
     def take_calibration(self, calibration: Calibration, logits: Floats, *, max_weight: float) -> None:

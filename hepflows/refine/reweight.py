@@ -1,7 +1,7 @@
 """DCTR: classifier weights on generated events (Andreassen and Nachman, arXiv 1907.08209; arXiv 2009.03796).
 
-Weights are clipped to [1 / W, W] and normalised to a mean of 1, see `hepflows.classifier`. `unweight` turns weighted
-events into unweighted ones by rejection.
+Weights are clipped at W, the setting `classifier.max_weight`, and normalised to a mean of 1, see `hepflows.classifier`.
+`unweight` turns weighted events into unweighted ones by rejection.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from hepflows.train.seeding import seeded
 from hepflows.train.settings import TrainingConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -160,7 +160,7 @@ def baseline(
     """
     spline = SplineSettings(bins=8, bound=5.0, min_width=1e-3, min_height=1e-3, min_derivative=1e-3)
     with seeded(seed):
-        make: partial[nn.Module] = partial(AffineCoupling, 2, 0, width=_WIDTH, blocks=1)
+        make: Callable[[], nn.Module] = partial(AffineCoupling, 2, 0, width=_WIDTH, blocks=1)
         if transform == "spline":
             make = partial(SplineCoupling, 2, 0, spline, width=_WIDTH, blocks=1)
         generator = torch.Generator().manual_seed(seed)

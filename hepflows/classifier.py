@@ -47,7 +47,7 @@ class ClassifierConfig(StrictConfig):
 
     Attributes:
         hidden: units of the hidden layers.
-        learning_rate: of Adam.
+        learning_rate: of Adam, falling to zero over the epochs.
         batch_size: events a step, both classes together.
         epochs: passes over the training part; the epoch with the least cross entropy on held-out events is kept.
         calibration: `isotonic`, `histogram` or `affine`, see `hepflows.calibration`.
@@ -55,6 +55,8 @@ class ClassifierConfig(StrictConfig):
         warn_ess: warn if weights leave a smaller share of the events as effective sample size.
         least_ess: give up below this share.
         largest_auc: give up if held-out events are told apart with a larger AUC.
+        warn_norm: warn if the mean weight of generated events, before it is made 1, is off by more than this factor.
+        largest_norm: give up above this factor.
     """
 
     hidden: tuple[int, ...] = (128, 128)
@@ -66,6 +68,8 @@ class ClassifierConfig(StrictConfig):
     warn_ess: float = Field(default=0.1, ge=0, le=1)
     least_ess: float = Field(default=0.01, ge=0, le=1)
     largest_auc: float = Field(default=0.999, gt=0.5, le=1)
+    warn_norm: float = Field(default=1.5, ge=1)
+    largest_norm: float = Field(default=5.0, ge=1)
 
     def preset(self) -> ClassifierPreset:
         """The same as the training loop takes it."""
@@ -76,6 +80,7 @@ class ClassifierConfig(StrictConfig):
             batch_size=self.batch_size,
             epochs=self.epochs,
             trainings=1,
+            decay=True,
             standardise=True,
         )
 
@@ -89,6 +94,8 @@ class RatioFit:
         auc: area under the ROC curve on the test part, no event of which was used otherwise.
         effective_share: effective sample size of the generated test events over their number.
         clipped: share of them whose weight was clipped.
+        norm: mean weight of held-out generated events before it was made 1. It is 1 where the samples overlap, and
+            small where reference events lie beyond all generated ones.
         best_epoch: epoch kept, from 1.
         n_train: events of both classes that trained.
     """
@@ -97,6 +104,7 @@ class RatioFit:
     auc: float
     effective_share: float
     clipped: float
+    norm: float
     best_epoch: int
     n_train: int
 
@@ -106,6 +114,7 @@ class RatioFit:
             "auc": self.auc,
             "effective_share": self.effective_share,
             "clipped": self.clipped,
+            "norm": self.norm,
             "best_epoch": self.best_epoch,
             "n_train": self.n_train,
         }
@@ -159,13 +168,16 @@ def fit_ratio(
     calibration = calibrate(logits[held], label[held], data.weight[held], kind=settings.calibration)
     model.take_calibration(calibration, logits[held], max_weight=settings.max_weight)
     unseen = np.flatnonzero((part != 0) & (label == 0))
+    norm = float(np.average(model.weights(x[unseen]), weights=data.weight[unseen]))
     model.normalise(x[unseen], data.weight[unseen])
-    fit = _measured(model, data, logits, test, epoch)
+    fit = _measured(model, data, logits, test, epoch=epoch, norm=norm)
     _judge(fit, settings, what)
     return fit
 
 
-def _measured(model: DensityRatio, data: Data, logits: Floats, test: NDArray[np.int64], epoch: int) -> RatioFit:
+def _measured(
+    model: DensityRatio, data: Data, logits: Floats, test: NDArray[np.int64], *, epoch: int, norm: float
+) -> RatioFit:
     from sklearn.metrics import roc_auc_score
 
     fakes = test[data.label[test] == 0]
@@ -178,6 +190,7 @@ def _measured(model: DensityRatio, data: Data, logits: Floats, test: NDArray[np.
         auc=float(roc_auc_score(data.label[test], logits[test], sample_weight=data.weight[test])),
         effective_share=size / before,
         clipped=float(np.mean(weights >= limit)),
+        norm=norm,
         best_epoch=epoch,
         n_train=int(np.count_nonzero(data.part == 0)),
     )
@@ -193,6 +206,19 @@ def _judge(fit: RatioFit, settings: ClassifierConfig, what: str) -> None:
             found=f"AUC {fit.auc:.5f}",
             remedy="check that units, thresholds and conditions of both agree; else train the generator further",
         )
+    factor = max(fit.norm, 1 / fit.norm)
+    if factor > settings.warn_norm:
+        words = f"mean weight {fit.norm:.3g} before it was made 1, AUC {fit.auc:.4f}"
+        if factor > settings.largest_norm:
+            raise RefinementError(
+                f"the weights between {what} have no norm: many reference events lie where none are generated",
+                where="classifier",
+                expected=f"a mean weight of 1 within a factor of {settings.largest_norm:g}",
+                found=words,
+                remedy="check units, thresholds and conditions; raise classifier.max_weight if many weights are "
+                "clipped; else train the generator further",
+            )
+        warnings.warn(f"{what} overlap badly: {words}", RefinementWarning, stacklevel=3)
     words = f"effective sample size {100 * fit.effective_share:.2g} % of the events, {100 * fit.clipped:.2g} % clipped"
     if fit.effective_share < settings.least_ess:
         raise RefinementError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,8 @@ def train(
     optimiser = torch.optim.Adam(network.parameters(), lr=preset.learning_rate)
     best, best_quality, best_epoch = network.state_dict(), -np.inf, 0
     for epoch in range(1, preset.epochs + 1):
+        if preset.decay:
+            optimiser.param_groups[0]["lr"] = preset.learning_rate * _fall((epoch - 1) / preset.epochs)
         network.train()
         shuffled = rows[torch.randperm(len(rows), generator=random).to(device)]
         for batch in torch.split(shuffled, preset.batch_size):
@@ -137,6 +140,11 @@ def perceptron(n_features: int, preset: ClassifierPreset, *, outputs: int, seed:
             layers += [nn.Linear(width_in, width_out), nn.LeakyReLU(preset.negative_slope)]
         layers.append(nn.Linear(preset.hidden[-1], outputs))
     return nn.Sequential(*layers)
+
+
+def _fall(fraction: float) -> float:
+    """Half a cosine from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * fraction))
 
 
 def _losses(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

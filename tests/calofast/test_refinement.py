@@ -35,7 +35,16 @@ if TYPE_CHECKING:
     from calofast.generator import CaloGenerator
     from calofast.showers import Showers
 
-CLASSIFIER = ClassifierConfig(hidden=(16,), epochs=4, warn_ess=0.0, least_ess=0.0, largest_auc=1.0, max_weight=10.0)
+CLASSIFIER = ClassifierConfig(
+    hidden=(16,),
+    epochs=4,
+    warn_ess=0.0,
+    least_ess=0.0,
+    largest_auc=1.0,
+    warn_norm=1e9,
+    largest_norm=1e9,
+    max_weight=10.0,
+)
 CONFIG = RefineConfig(
     copies=1,
     classifier=CLASSIFIER,
@@ -185,6 +194,7 @@ OPTIONS = (
     "classifier.epochs=2",
     "classifier.largest_auc=1.0",
     "classifier.least_ess=0.0",
+    "classifier.largest_norm=1e9",
     "classifier.hidden=[16]",
     "copies=1",
 )

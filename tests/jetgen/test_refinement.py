@@ -32,7 +32,16 @@ SMALL = {
     "coupling": {"blocks": 2, "width": 16, "depth": 1},
     "training": {"epochs": 2, "batch_size": 100, "learning_rate": 2e-3},
 }
-CLASSIFIER = ClassifierConfig(hidden=(16,), epochs=4, warn_ess=0.0, least_ess=0.0, largest_auc=1.0, max_weight=10.0)
+CLASSIFIER = ClassifierConfig(
+    hidden=(16,),
+    epochs=4,
+    warn_ess=0.0,
+    least_ess=0.0,
+    largest_auc=1.0,
+    warn_norm=1e9,
+    largest_norm=1e9,
+    max_weight=10.0,
+)
 CONFIG = RefineConfig(
     copies=1,
     classifier=CLASSIFIER,
@@ -118,6 +127,7 @@ def test_the_command_line_refines_jets(generator, tmp_path: Path):
     generator.save(tmp_path / "jets")
     command = ["refine", str(tmp_path / "jets"), "--data", str(embedded_jets_path()), "--read", "first=300"]
     options = ("classifier.epochs=2", "classifier.hidden=[16]", "copies=1", "classifier.largest_auc=1.0")
+    options += ("classifier.largest_norm=1e9",)
     options += ("classifier.least_ess=0.0", "pull.classifier.epochs=2", "flow.events=200", "flow.training.epochs=1")
     settings = [word for option in options for word in ("--set", option)]
     out = str(tmp_path / "refined")

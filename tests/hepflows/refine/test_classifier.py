@@ -85,7 +85,7 @@ def test_event_weights_count():
 
 def test_weights_are_normalised_and_clipped_as_stated():
     reference, generated = gaussians(4000, shift=np.array([2.0, 0.0]))
-    limited = SMALL.model_copy(update={"max_weight": 3.0})
+    limited = SMALL.model_copy(update={"max_weight": 3.0, "warn_norm": 5.0})
     found = fit_ratio(reference, generated, limited)
     w = found.model.weights(torch.from_numpy(generated))
     assert w.max() == pytest.approx(3)
@@ -109,6 +109,18 @@ def test_log_weights_are_the_calibrated_logits_of_the_network():
 def test_perfect_separation_is_explained():
     reference, generated = gaussians(500, shift=np.array([30.0, 0.0]))
     with pytest.raises(RefinementError, match=r"almost perfectly.*no weight"):
+        fit_ratio(reference, generated, SMALL)
+
+
+def test_reference_beyond_all_generated_events_is_told():
+    # half of the reference where nothing is generated: weights of the other half have the mean 1/2
+    random = np.random.default_rng(4)
+    reference, generated = random.normal(size=(2, 4000, 2)).astype(np.float32)
+    reference[:2000, 0] += 20
+    with pytest.warns(RefinementWarning, match=r"overlap badly: mean weight 0\.(4|5)"):
+        fit_ratio(reference, generated, SMALL)
+    reference[:3700, 0] += 20
+    with pytest.raises(RefinementError, match=r"no norm[\s\S]*mean weight 0\.0"):
         fit_ratio(reference, generated, SMALL)
 
 

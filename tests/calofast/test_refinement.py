@@ -166,6 +166,11 @@ def test_samplers_are_not_exported(refined, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
+def test_par04_knows_no_weights(refined, tmp_path: Path):
+    with pytest.raises(ConfigError, match="Par04 knows no weighted events"):
+        to_onnx(refined["dctr"], tmp_path / "par04.onnx", profile="par04")
+
+
 def test_weights_on_top_of_refined_latents(refined, showers, tmp_path: Path):
     both = refine(refined["laser-flow"], showers, "dctr", CONFIG)
     both.save(tmp_path / "both")

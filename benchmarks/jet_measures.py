@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import jetgen as jg
+from hepflows.splitting import condition_groups
 from jetgen.classifier_inputs import feature_matrix
 from validation.classifier_test import two_sample_test
 from validation.distances import wasserstein_batches
 from validation.measure import Estimate
 from validation.sample_metrics import compare_measures
-from validation.splitting import condition_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

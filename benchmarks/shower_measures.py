@@ -15,7 +15,7 @@ import numpy as np
 
 import calofast as cf
 import validation
-from validation.splitting import condition_groups
+from hepflows.splitting import condition_groups
 
 if TYPE_CHECKING:
     from calofast.generator import CaloGenerator

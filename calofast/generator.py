@@ -83,6 +83,7 @@ class CaloGenerator:
         seed: int,
         first_event: int = 0,
         out_of_range: OutOfRange = "error",
+        latents: NDArray[np.float32] | None = None,
         tile_done: Callable[[int], None] | None = None,
     ) -> Showers:
         """Generate one shower per incident energy.
@@ -95,19 +96,20 @@ class CaloGenerator:
             first_event: index of the first shower.
             out_of_range: what to do with conditions outside the trained range: "error", or with a warning "clamp" them
                 to its nearest end or "pass" them on, which extrapolates.
+            latents: shape (N, Z), instead of the noise that follows from the seed.
             tile_done: called with the number of new showers as they are made.
 
         Raises:
             ConditionError: a condition is missing, unknown, ill-shaped, not finite or outside the range.
         """
-        matrix = self.condition_matrix(conditions, n=n)
-        matrix = self._within_range(matrix, out_of_range)
+        matrix = self._within_range(self.condition_matrix(conditions, n=n), out_of_range)
         voxels = sample_in_tiles(
             lambda cond, noise, rows: self.model.sample(noise, cond, rows=rows),
             matrix,
             self.noise_dim,
             seed=seed,
             first_event=first_event,
+            latents=latents,
             device=self.model.conditions.low.device,
             tile_done=tile_done,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from calofast.measured import MeasuredShowers
     from calofast.measured_domain import MeasuredDomain
     from calofast.observables import ShowerDomain
+    from calofast.refinement import ShowerRefinement
     from calofast.showers import Showers
     from hepflows.train.progress import Reporter
 
@@ -173,6 +174,13 @@ class CaloTask:
         run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
         student = distill(generator, showers, student=config.student, run=run)
         return student.save(out, force=force or resume)
+
+    @property
+    def refinement(self) -> ShowerRefinement:
+        """What refinements need to know of these events."""
+        from calofast.refinement import ShowerRefinement
+
+        return ShowerRefinement()
 
     def load(self, artefact: Path, *, device: str = "cpu") -> CaloGenerator:
         """Load a saved generator."""

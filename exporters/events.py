@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -85,7 +85,10 @@ class ExportedGenerator:
             first_event=first_event,
             out_of_range=out_of_range,
         )
-        return self._physics.events(x, given, self.runtime.metadata)
+        if not _is_weighted(self.runtime.metadata):
+            return self._physics.events(x, given, self.runtime.metadata)
+        events = self._physics.events(np.ascontiguousarray(x[:, :-1]), given, self.runtime.metadata)
+        return replace(events, weights=np.ascontiguousarray(x[:, -1]))
 
     def draw_conditions(
         self,
@@ -152,6 +155,12 @@ class ExportedGenerator:
         return bool(((cond < low) | (cond > high)).any())
 
 
+def _is_weighted(metadata: Mapping[str, Any]) -> bool:
+    """Whether the last column of the output is the weight of the event."""
+    output = metadata["output"]
+    return isinstance(output, dict) and output.get("weight") == -1
+
+
 def _showers(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any]) -> Any:
     from calofast.geometry import Geometry
     from calofast.showers import Showers
@@ -180,8 +189,6 @@ def _drawn_showers(
 
 
 def _jets(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any]) -> Any:
-    from dataclasses import replace
-
     from jetgen.generator import to_jets
 
     jets = to_jets(x, x.shape[1] // 4, metadata["provenance"] or {})

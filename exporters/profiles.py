@@ -152,6 +152,13 @@ def _generic(conditions: Sequence[Condition], described: Mapping[str, object], t
 def _par04(
     conditions: Sequence[Condition], described: Mapping[str, object], threshold_mev: float, max_energy_gev: float
 ) -> Profile:
+    output = described.get("output")
+    if isinstance(output, dict) and "weight" in output:
+        raise ConfigError(
+            "Par04 knows no weighted events",
+            found=described.get("kind"),
+            remedy="use the profile generic, or refine by laser-flow or laser-gan instead of dctr",
+        )
     encoding = Par04Encoding.of(conditions, described.get("geometry"), max_energy_gev=max_energy_gev)
     unit = "1"
     low, high = (energy / encoding.max_energy_gev for energy in encoding.energy_range_gev)

@@ -25,8 +25,9 @@ from hepflows.files import atomic_directory, save_tensors, sha256_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
+    from pydantic import JsonValue
     from torch import Tensor, nn
 
 __all__ = [
@@ -47,6 +48,7 @@ def save_artefact(
     state: Mapping[str, Tensor],
     *,
     halved: Collection[str] = (),
+    beside: Callable[[Path], Mapping[str, JsonValue]] | None = None,
     force: bool = False,
 ) -> GeneratorDocument:
     """Write an artefact atomically and return the document with its hashes.
@@ -56,6 +58,8 @@ def save_artefact(
         document: everything but the weights.
         state: tensors by name, as `torch.nn.Module.state_dict` gives them.
         halved: names of the tensors that are rounded to float16; loading gives the rounded values in float32.
+        beside: called with the directory, before it is put in place, to write more into it: the artefact that this one
+            builds on, for example. What it returns is added to the document's `extra`.
         force: replace an existing directory.
 
     Raises:
@@ -73,7 +77,8 @@ def save_artefact(
             n_bytes=weights.stat().st_size,
             tensors={name: _record(tensor) for name, tensor in sorted(tensors.items())},
         )
-        document = document.model_copy(update={"weights": record, "document_sha256": ""})
+        extra = {**document.extra, **({} if beside is None else beside(temporary))}
+        document = document.model_copy(update={"extra": extra, "weights": record, "document_sha256": ""})
         content = document.to_dict()
         content["document_sha256"] = document_hash(content)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

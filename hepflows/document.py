@@ -85,6 +85,11 @@ class GeneratorDocument(StrictConfig):
         return values
 
 
+def document_of(content: Mapping[str, Any]) -> GeneratorDocument:
+    """The document whose values a generator's property `document` gives; to derive the document of another from it."""
+    return GeneratorDocument.model_validate_json(json.dumps(content), strict=True)
+
+
 def read_document(directory: str | os.PathLike[str]) -> GeneratorDocument:
     """Read and check ``generator.json`` alone, without the weights.
 

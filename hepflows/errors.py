@@ -78,6 +78,14 @@ class TrainingError(HepflowsError):
     """Training cannot go on: not a number, empty data, a checkpoint that does not fit."""
 
 
+class RefinementError(HepflowsError):
+    """A generator cannot be refined: no overlap with the reference, exploding weights, chains that do not mix."""
+
+
+class RefinementWarning(UserWarning):
+    """A refinement went on, but a number says that its result should be looked at."""
+
+
 class Interrupted(HepflowsError):  # noqa: N818 - not an error of the user's, but leaves the same way
     """The user stopped a training; the message says how to resume it."""
 

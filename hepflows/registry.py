@@ -227,7 +227,8 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> AnyGenerator:
     suffix = path.suffix.removeprefix(".").lower()
     if path.is_file() and suffix in plugins("hepflows.runtimes"):
         return runtime(suffix)(path)
-    name = read_document(path).task
+    document = read_document(path)
+    name = document.task
     if name not in plugins("hepflows.tasks"):
         raise ArtefactError(
             "no installed package can load this artefact",
@@ -236,5 +237,11 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> AnyGenerator:
             found=f"task {name}",
             remedy="install the package that brings the task",
         )
-    generator: AnyGenerator = task(name).load(path, device=device)
+    generator: AnyGenerator
+    if "refinement" in document.extra:
+        from hepflows.refine.artefact import load_refined
+
+        generator = load_refined(path, device=device)
+    else:
+        generator = task(name).load(path, device=device)
     return generator

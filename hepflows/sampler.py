@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from hepflows.errors import ConditionError
 from hepflows.philox import normal_noise
 from hepflows.threads import in_parts, one_thread_here, torch_in_one_thread
 
@@ -40,6 +41,7 @@ def sample_in_tiles(
     *,
     seed: int,
     first_event: int = 0,
+    latents: NDArray[np.float32] | None = None,
     device: torch.device | str = "cpu",
     tile_done: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -54,12 +56,18 @@ def sample_in_tiles(
         noise_dim: normal numbers an event takes.
         seed: of the counter-based noise.
         first_event: index of the first event.
+        latents: shape (N, noise_dim), taken instead of the noise that follows from the seed.
         device: where the sampler's parameters are.
         tile_done: called with the number of new events as they are made.
 
     Returns:
         Shape (N, D).
+
+    Raises:
+        ConditionError: latents of another shape.
     """
+    if latents is not None and latents.shape != (len(conditions), noise_dim):
+        raise ConditionError("wrong shape", where="latents", expected=(len(conditions), noise_dim), found=latents.shape)
     if len(conditions) == 0:
         with torch.no_grad():
             ones = torch.ones(TILE, conditions.shape[1], device=device)
@@ -68,7 +76,10 @@ def sample_in_tiles(
     def evaluate(start: int, rows: NDArray[np.intp], keep: slice) -> NDArray[np.float32]:
         padded = torch.from_numpy(np.ascontiguousarray(conditions[rows])).to(device)
         noise = np.zeros((len(rows), noise_dim), np.float32)
-        noise[keep] = normal_noise(seed, start + keep.start, keep.stop - keep.start, noise_dim)
+        if latents is None:
+            noise[keep] = normal_noise(seed, start + keep.start, keep.stop - keep.start, noise_dim)
+        else:
+            noise[keep] = latents[rows[keep]]
         with torch.no_grad():
             events: NDArray[np.float32] = sampler(padded, torch.from_numpy(noise).to(device), keep).cpu().numpy()
         return events

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hepflows.generator import Generator
+    from hepflows.refine.adapter import Adapter
     from hepflows.train.progress import Reporter
 
 EventsT = TypeVar("EventsT")
@@ -208,4 +209,14 @@ class MeasuringTask(Protocol[EventsT_co]):
             cache: directory for measurements, found again by the content of the file; None for no cache.
             **selection: as for `Task.read`.
         """
+        ...
+
+
+@runtime_checkable
+class RefiningTask(Protocol):
+    """A task whose generators can be refined; see `hepflows.refine`."""
+
+    @property
+    def refinement(self) -> Adapter:
+        """What a refinement needs to know of the events."""
         ...

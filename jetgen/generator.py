@@ -82,6 +82,7 @@ class JetGenerator:
         seed: int,
         first_event: int = 0,
         out_of_range: OutOfRange = "error",
+        latents: NDArray[np.float32] | None = None,
         tile_done: Callable[[int], None] | None = None,
     ) -> Jets:
         """Generate jets.
@@ -94,6 +95,7 @@ class JetGenerator:
             first_event: index of the first jet.
             out_of_range: what to do with conditions outside the trained range: "error", or with a warning "clamp" them
                 to its nearest end or "pass" them on, which extrapolates.
+            latents: shape (N, Z), instead of the noise that follows from the seed.
             tile_done: called with the number of new jets as they are made.
 
         Raises:
@@ -111,6 +113,7 @@ class JetGenerator:
             self.noise_dim,
             seed=seed,
             first_event=first_event,
+            latents=latents,
             device=self.model.conditions.low.device,
             tile_done=tile_done,
         )

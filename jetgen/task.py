@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from jetgen.config import JetFlowConfig
     from jetgen.generator import JetGenerator
     from jetgen.jets import Jets
+    from jetgen.refinement import JetRefinement
 
 _TEST_PART = (0.8, 1.0)
 
@@ -145,6 +146,13 @@ class JetTask:
             where=teacher,
             remedy="use the trained generator itself",
         )
+
+    @property
+    def refinement(self) -> JetRefinement:
+        """What refinements need to know of these events."""
+        from jetgen.refinement import JetRefinement
+
+        return JetRefinement()
 
     def load(self, artefact: Path, *, device: str = "cpu") -> JetGenerator:
         """Load a saved generator."""

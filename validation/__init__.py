@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hepflows.classifier_presets import PRESETS, ClassifierPreset
+    from hepflows.weights import effective_sample_size
     from validation.baseline import Baseline, read_baseline
     from validation.classifier_test import ClassifierResult, two_sample_test
     from validation.comparison import Comparison, compare
@@ -23,12 +25,10 @@ if TYPE_CHECKING:
     from validation.metric import Metric
     from validation.neighbours import support_overlap
     from validation.plugged import PluggedMetric
-    from validation.presets import PRESETS, ClassifierPreset
     from validation.sample_metrics import Judgement
     from validation.settings import Settings
     from validation.suites import SUITES, Suite
     from validation.timing import Timing, read_timing
-    from validation.weights import effective_sample_size
 
 __all__ = [
     "PRESETS",
@@ -62,34 +62,34 @@ __all__ = [
 ]
 
 _HOME = {
-    "Baseline": "baseline",
-    "read_baseline": "baseline",
-    "SUITES": "suites",
-    "Suite": "suites",
-    "Timing": "timing",
-    "read_timing": "timing",
-    "PRESETS": "presets",
-    "ClassifierPreset": "presets",
-    "ClassifierResult": "classifier_test",
-    "two_sample_test": "classifier_test",
-    "Comparison": "comparison",
-    "Settings": "settings",
-    "compare": "comparison",
-    "correlation_difference": "correlations",
-    "effective_sample_size": "weights",
-    "kolmogorov_smirnov": "distances",
-    "support_overlap": "neighbours",
-    "Domain": "domain",
-    "Events": "domain",
-    "Gate": "gates",
-    "read_gates": "gates",
-    "Metric": "metric",
-    "Estimate": "measure",
-    "Part": "measure",
-    "Judgement": "sample_metrics",
-    "PluggedMetric": "plugged",
-    "separation_power": "histograms",
-    "wasserstein": "distances",
+    "Baseline": "validation.baseline",
+    "read_baseline": "validation.baseline",
+    "SUITES": "validation.suites",
+    "Suite": "validation.suites",
+    "Timing": "validation.timing",
+    "read_timing": "validation.timing",
+    "PRESETS": "hepflows.classifier_presets",
+    "ClassifierPreset": "hepflows.classifier_presets",
+    "ClassifierResult": "validation.classifier_test",
+    "two_sample_test": "validation.classifier_test",
+    "Comparison": "validation.comparison",
+    "Settings": "validation.settings",
+    "compare": "validation.comparison",
+    "correlation_difference": "validation.correlations",
+    "effective_sample_size": "hepflows.weights",
+    "kolmogorov_smirnov": "validation.distances",
+    "support_overlap": "validation.neighbours",
+    "Domain": "validation.domain",
+    "Events": "validation.domain",
+    "Gate": "validation.gates",
+    "read_gates": "validation.gates",
+    "Metric": "validation.metric",
+    "Estimate": "validation.measure",
+    "Part": "validation.measure",
+    "Judgement": "validation.sample_metrics",
+    "PluggedMetric": "validation.plugged",
+    "separation_power": "validation.histograms",
+    "wasserstein": "validation.distances",
 }
 
 
@@ -97,7 +97,7 @@ def __getattr__(name: str) -> object:
     """Import a public name on first use, so that `hepflows --help` does not pay for torch."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"validation.{_HOME[name]}"), name)
+    return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

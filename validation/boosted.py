@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hepflows.classifier_training import balanced_weights
 from hepflows.errors import DataError
+from hepflows.splitting import PARTS, split_groups
+from hepflows.weights import are_weighted
 from validation.classifier_result import auc_error, over_trainings
-from validation.splitting import PARTS, split_groups
-from validation.training import balanced_weights
-from validation.weights import are_weighted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def boosted_test(
     Args:
         reference: features (N, F), label 1; NaN where one is not defined.
         generated: features (M, F), label 0.
-        groups: group number of each event; a group is never divided between parts (see `validation.splitting`).
+        groups: group number of each event; a group is never divided between parts (see `hepflows.splitting`).
         weights: event weights of the two samples.
         repeats: independent splits.
         seed: of splits; split t uses seed + t.

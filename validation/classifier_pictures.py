@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from hepflows.weights import likelihood_ratios
 from validation.calibration import calibration_curve
-from validation.classifier_weights import HIGH, LOW, likelihood_ratios
+from validation.classifier_weights import HIGH, LOW
 from validation.event_plots import disc_figure
 from validation.plots import REFERENCE_COLOUR, colours, image_figure
 

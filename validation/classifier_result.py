@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hepflows.classifier_presets import ClassifierPreset
     from validation.metric import JsonValue
-    from validation.presets import ClassifierPreset
 
 
 @dataclass(frozen=True, kw_only=True)

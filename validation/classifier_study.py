@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepflows.splitting import choose_generated, condition_groups
 from validation.boosted import boosted_test
 from validation.classifier_numbers import auc_estimate, boosted_metric, driver_metrics, learning_metrics, score_metrics
 from validation.classifier_views import ClassifierViews, DriverRow, DriverView, ExtremeView, LearningView
@@ -18,7 +19,6 @@ from validation.drivers import Driver, driver, extreme_events
 from validation.learning_curve import learning_curve
 from validation.metric import Metric
 from validation.multiclass import log_posteriors
-from validation.splitting import choose_generated, condition_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hepflows.calibration import calibrate
+from hepflows.classifier_presets import ClassifierPreset, preset_named
+from hepflows.classifier_training import Data, balanced_weights, fit
 from hepflows.errors import ConfigError, DataError
+from hepflows.splitting import PARTS, fold_parts, split_groups, thin_training
 from validation.classifier_result import ClassifierResult, HeldOut, auc_error
-from validation.presets import ClassifierPreset, preset_named
-from validation.splitting import PARTS, fold_parts, split_groups, thin_training
-from validation.training import Data, balanced_weights, fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from validation.training import Progress
+    from hepflows.classifier_training import Progress
 
 
 MIN_EVENTS = 50
@@ -56,7 +57,7 @@ def two_sample_test(
         generated: features (M, F), label 0.
         preset: a `ClassifierPreset` or the name of one.
         groups: group number of each event; a group is never divided between parts (see
-            `validation.splitting`).
+            `hepflows.splitting`).
         weights: event weights of the two samples.
         mirrors: column permutations (F,); each training event is mirrored at random by any subset of them.
         standardise: overrides the preset's choice.
@@ -140,7 +141,6 @@ def _train_once(
     progress: Progress | None,
 ) -> _Run:
     """Train on part 0, keep the best epoch on part 1 and calibrate there, test on part 2."""
-    from sklearn.isotonic import IsotonicRegression
     from sklearn.metrics import roc_auc_score
 
     choose, test = (np.flatnonzero(data.part == p) for p in (1, 2))
@@ -148,11 +148,8 @@ def _train_once(
         data = data.standardised()
     logits, best_epoch = fit(data, preset, mirrors, seed=seed, progress=progress)
     label, weight = data.label, data.weight
-    # never certain: with n calibration events no probability beyond 1/n can be known, and BCE stays finite
-    edge = 1.0 / (len(choose) + 2)
-    calibrate = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
-    calibrate.fit(logits[choose], label[choose], sample_weight=weight[choose])
-    score = np.asarray(calibrate.predict(logits[test]), np.float64)
+    calibration = calibrate(logits[choose], label[choose], weight[choose], kind="isotonic")
+    score = calibration(logits[test])
     truth = label[test]
     loss = -np.log(np.where(truth == 1, score, 1 - score))
     mean_loss = float(np.average(loss, weights=weight[test]))

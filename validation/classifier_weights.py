@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hepflows.weights import likelihood_ratios
 from validation.measure import Estimate
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 
 HIGH: Final = 10.0
 LOW: Final = 0.1
-
-
-def likelihood_ratios(scores: Floats) -> Floats:
-    """Weights w = f / (1 - f), shape (N,), of calibrated scores f with 0 < f < 1 (arXiv 1506.02169)."""
-    return np.asarray(scores / (1 - scores), np.float64)
 
 
 def share(chosen: NDArray[np.bool_], weights: Floats) -> Estimate:

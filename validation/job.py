@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
 
+from hepflows.splitting import choose_generated, condition_groups
 from validation.classifier_result import classifier_metrics
 from validation.classifier_study import ClassifierStudy, Tested
 from validation.classifier_test import ClassifierResult, two_sample_test
@@ -33,7 +34,6 @@ from validation.measure import (
 from validation.plugged import plugged_metrics
 from validation.sample_metrics import compare_measures, judgements
 from validation.settings import CALOCHALLENGE, Settings
-from validation.splitting import choose_generated, condition_groups
 from validation.views import ScoreView
 
 if TYPE_CHECKING:

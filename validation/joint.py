@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hepflows.weights import are_weighted, effective_sample_size
 from validation.correlations import correlation_difference
 from validation.measure import Estimate
 from validation.neighbours import MAX_EVENTS, NAMES, NEIGHBOURS, support_overlap
 from validation.sample_metrics import Judgement
-from validation.weights import are_weighted, effective_sample_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

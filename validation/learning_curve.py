@@ -10,15 +10,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from hepflows.classifier_presets import preset_named
 from validation.classifier_test import two_sample_test
-from validation.presets import preset_named
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hepflows.classifier_presets import ClassifierPreset
     from validation.classifier_result import ClassifierResult
-    from validation.presets import ClassifierPreset
 
 DIVISORS: Final = (8, 4, 2)
 """The training part is divided by these; the whole of it is the ordinary test."""

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hepflows.classifier_presets import preset_named
+from hepflows.classifier_training import Data, balanced_weights, fit
 from hepflows.errors import DataError
+from hepflows.splitting import PARTS, split_groups
 from validation.classifier_result import over_trainings
 from validation.measure import Estimate
-from validation.presets import preset_named
-from validation.splitting import PARTS, split_groups
-from validation.training import Data, balanced_weights, fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from validation.presets import ClassifierPreset
+    from hepflows.classifier_presets import ClassifierPreset
 
     Floats = NDArray[np.float64]
     Features = NDArray[np.float32]

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping  # noqa: TC003 - shown by typing.get_type_hints of the dataclass
 from dataclasses import dataclass, field
 
+from hepflows.classifier_presets import ClassifierPreset  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
 from hepflows.errors import ConfigError
 from validation.gates import Gate  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
-from validation.presets import ClassifierPreset  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
 from validation.suites import Suite, suite_named
 
 CALOCHALLENGE = "calochallenge"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - shown by typing.get_type_hints of the dataclass
 from dataclasses import dataclass, field
 
+from hepflows.classifier_presets import PRESETS, ClassifierPreset
 from hepflows.errors import ConfigError
 from validation.default_gates import JET_GATES, PUBLISHED_GATES, QUICK_GATES
 from validation.gates import Gate  # noqa: TC001 - shown by typing.get_type_hints of the dataclass
-from validation.presets import PRESETS, ClassifierPreset
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ BUILT_IN = {
     "inspect": "hepflows.commands.inspect:inspect",
     "train": "hepflows.commands.train:train",
     "distill": "hepflows.commands.distill:distill",
+    "refine": "hepflows.commands.refine:refine",
     "generate": "hepflows.commands.generate:generate",
     "models": "hepflows.commands.models:models",
     "benchmark": "hepflows.commands.benchmark:benchmark",

@@ -9,13 +9,13 @@ from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
+from hepflows.classifier_presets import PRESETS, ClassifierPreset, preset_named
+from hepflows.classifier_training import Data, balanced_weights, fit, perceptron
 from hepflows.errors import ConfigError, DataError
+from hepflows.splitting import PARTS, split_groups
 from validation.classifier_result import auc_error
 from validation.classifier_test import two_sample_test
 from validation.plots import roc_points
-from validation.presets import PRESETS, ClassifierPreset, preset_named
-from validation.splitting import PARTS, split_groups
-from validation.training import Data, balanced_weights, fit, perceptron
 
 FAST = dataclasses.replace(PRESETS["quick"], hidden=(32,), epochs=12, trainings=2, batch_size=200)
 

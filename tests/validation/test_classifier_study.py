@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import validation
+from hepflows.classifier_presets import PRESETS
 from hepflows.errors import ConfigError
 from validation.gates import Gate
 from validation.learning_curve import learning_curve
-from validation.presets import PRESETS
 from validation.settings import Settings
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from hepflows.classifier_presets import PRESETS
+from hepflows.weights import likelihood_ratios
 from validation.classifier_numbers import score_metrics
 from validation.classifier_result import HeldOut
 from validation.classifier_test import two_sample_test
-from validation.classifier_weights import likelihood_ratios, pooled_log_weights, share, tail_shares
-from validation.presets import PRESETS
+from validation.classifier_weights import pooled_log_weights, share, tail_shares
 
 DELTA = 2.0
 

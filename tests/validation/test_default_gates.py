@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 import validation
+from hepflows.classifier_presets import PRESETS
 from hepflows.errors import ConfigError
 from validation.gates import Gate, apply_gates
 from validation.metric import Metric
-from validation.presets import PRESETS
 from validation.settings import Settings
 from validation.suites import SUITES
 

@@ -9,9 +9,9 @@ import pytest
 from scipy.special import log_softmax
 from scipy.stats import norm
 
+from hepflows.classifier_presets import PRESETS
 from hepflows.errors import DataError
 from validation.multiclass import log_posteriors
-from validation.presets import PRESETS
 
 FAST = dataclasses.replace(PRESETS["quick"], hidden=(32,), epochs=25, batch_size=200)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from validation.splitting import (
+from hepflows.splitting import (
     PARTS,
     choose_generated,
     condition_groups,

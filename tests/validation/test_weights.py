@@ -10,12 +10,12 @@ import pytest
 
 import validation
 from hepflows.errors import DataError
+from hepflows.weights import are_weighted, effective_sample_size
 from validation.frechet import frechet_physics_distance, frechet_samples
 from validation.kernel_distance import kernel_physics_distance, squared_mmd
 from validation.measure import Sample, distances, edges_for
 from validation.resampling import carried, weighted_moments
 from validation.settings import Settings
-from validation.weights import are_weighted, effective_sample_size
 
 NO_CLASSIFIER = Settings(trainings=0, replicas=20)
 

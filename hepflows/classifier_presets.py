@@ -20,6 +20,7 @@ class ClassifierPreset:
         batch_size: events per step, both classes together.
         epochs: passes over the training part; the epoch with the best validation accuracy is kept.
         trainings: independent trainings (initialisation and split), for mean and spread.
+        decay: let the learning rate fall to zero, by half a cosine over the epochs: densities want the last percent.
         standardise: scale every input to mean 0 and deviation 1 of the training part.
     """
 
@@ -30,6 +31,7 @@ class ClassifierPreset:
     batch_size: int
     epochs: int
     trainings: int
+    decay: bool = False
     standardise: bool = False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from validation.splitting import PARTS
+from hepflows.splitting import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from validation.presets import ClassifierPreset
+    from hepflows.classifier_presets import ClassifierPreset
 
     Progress = Callable[[int, int], None]
 
@@ -70,10 +71,28 @@ def fit(
     by_loss: bool = False,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float64], int]:
-    """Train on part 0 and keep the epoch with the best accuracy (if `by_loss`, the least cross entropy) on part 1.
+    """Train as `train` does.
 
     Returns:
         Logits of all events, (N,) of class 1 for two classes, else (N, classes); and the epoch kept, from 1.
+    """
+    network, best_epoch = train(data, preset, mirrors, seed=seed, by_loss=by_loss, progress=progress)
+    return logits_of(network, data.x).cpu().double().numpy(), best_epoch
+
+
+def train(
+    data: Data,
+    preset: ClassifierPreset,
+    mirrors: tuple[NDArray[np.int64], ...] = (),
+    *,
+    seed: int,
+    by_loss: bool = False,
+    progress: Progress | None = None,
+) -> tuple[nn.Sequential, int]:
+    """Train on part 0 and keep the epoch with the best accuracy (if `by_loss`, the least cross entropy) on part 1.
+
+    Returns:
+        The network, in evaluation mode, and the epoch kept, from 1.
     """
     x, device = data.x, data.x.device
     w = torch.from_numpy(data.weight.astype(np.float32)).to(device)
@@ -85,6 +104,8 @@ def fit(
     optimiser = torch.optim.Adam(network.parameters(), lr=preset.learning_rate)
     best, best_quality, best_epoch = network.state_dict(), -np.inf, 0
     for epoch in range(1, preset.epochs + 1):
+        if preset.decay:
+            optimiser.param_groups[0]["lr"] = preset.learning_rate * _fall((epoch - 1) / preset.epochs)
         network.train()
         shuffled = rows[torch.randperm(len(rows), generator=random).to(device)]
         for batch in torch.split(shuffled, preset.batch_size):
@@ -96,7 +117,7 @@ def fit(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        logits = _logits(network, x[held])
+        logits = logits_of(network, x[held])
         right = -_losses(logits, y[held]) if by_loss else _right(logits, y[held])
         quality = float((right * w[held]).sum() / w[held].sum())
         if quality > best_quality:
@@ -107,7 +128,7 @@ def fit(
         if best_quality >= 1.0:
             break
     network.load_state_dict(best)
-    return _logits(network, x).cpu().double().numpy(), best_epoch
+    return network.eval(), best_epoch
 
 
 def perceptron(n_features: int, preset: ClassifierPreset, *, outputs: int, seed: int) -> nn.Sequential:
@@ -121,6 +142,11 @@ def perceptron(n_features: int, preset: ClassifierPreset, *, outputs: int, seed:
     return nn.Sequential(*layers)
 
 
+def _fall(fraction: float) -> float:
+    """Half a cosine from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * fraction))
+
+
 def _losses(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     if logits.ndim == 1:
         return nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none")
@@ -132,7 +158,8 @@ def _right(logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return (chosen == (y > 0.5 if logits.ndim == 1 else y)).float()
 
 
-def _logits(network: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+def logits_of(network: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """Logits (N,) or (N, classes) of features (N, F), without gradients."""
     network.eval()
     with torch.no_grad():
         return torch.cat([network(chunk).squeeze(1) for chunk in torch.split(x, 10_000)])

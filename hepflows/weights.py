@@ -1,4 +1,9 @@
-"""Event weights: whether there are any, and how many events they leave."""
+"""Event weights: what they are, whether there are any, and how many events they leave.
+
+One convention everywhere: label 1 is the reference (target, theta_1), f the calibrated probability to be one, and
+w = f / (1 - f) = p_reference / p_generated the weight of a generated event. The likelihood ratio of inference,
+r(theta_0 / theta_1) of arXiv 1506.02169, is 1 / w.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,11 @@ from hepflows.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def likelihood_ratios(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights w = f / (1 - f), shape (N,), of calibrated scores f with 0 < f < 1 (arXiv 1506.02169)."""
+    return np.asarray(scores / (1 - scores), np.float64)
 
 
 def are_weighted(weights: NDArray[np.floating] | None) -> bool:

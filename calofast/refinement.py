@@ -1,0 +1,128 @@
+"""Showers for `hepflows.refine`: classifier inputs as a module, and the likelihood for fine-tuning."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from calofast.condition_values import conditions_of
+from calofast.dataset import make_tensors
+from calofast.generator import CaloGenerator
+from calofast.showers import require_cells
+from hepflows.document import document_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from calofast.dataset import ShowerTensors
+    from calofast.showers import Showers
+
+_LEAST_MEV = 1e-3
+
+
+class ShowerFeatures(nn.Module):
+    """Voxels (N, V) in MeV and conditions (N, C) to classifier inputs (N, V + L + 1 + C).
+
+    log10 of voxels and layer energies over the hit threshold, 0 below it; log10 of deposited over incident energy;
+    log10 of the incident energy in GeV; further conditions as they are. What lies below the threshold counts as dark,
+    so that showers before and after the threshold have the same inputs.
+
+    Args:
+        layer_index: layer of each voxel (V,).
+        threshold_mev: hit threshold, 1 keV at least.
+    """
+
+    layers: Tensor
+
+    def __init__(self, layer_index: NDArray[np.int64], threshold_mev: float) -> None:
+        super().__init__()
+        self.threshold = max(threshold_mev, _LEAST_MEV)
+        member = np.eye(int(layer_index.max()) + 1, dtype=np.float32)[layer_index]
+        self.register_buffer("layers", torch.from_numpy(member))
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        """Inputs of the classifier."""
+        lit = torch.where(x < self.threshold, torch.zeros_like(x), x)
+        energies = lit @ self.layers
+        total = energies.sum(1, keepdim=True)
+        energy = cond[:, :1]
+        return torch.cat(
+            [
+                _log10(lit.clamp_min(self.threshold) / self.threshold),
+                _log10(energies.clamp_min(self.threshold) / self.threshold),
+                _log10(total.clamp_min(self.threshold) / (1000 * energy)),
+                _log10(energy),
+                cond[:, 1:],
+            ],
+            dim=1,
+        )
+
+
+class ShowerRefinement:
+    """Meets `hepflows.refine.adapter.Adapter`."""
+
+    def conditions(self, events: Showers) -> Mapping[str, NDArray[np.floating[Any]]]:
+        """Incident energies and further conditions by name."""
+        return conditions_of(events)
+
+    def numbers(self, generator: CaloGenerator, events: Showers) -> NDArray[np.float32]:
+        """Voxels in MeV, shape (N, V)."""
+        require_cells(generator.geometry, events)
+        return events.voxels_mev
+
+    def features(self, generator: CaloGenerator) -> ShowerFeatures:
+        """Classifier inputs, see there."""
+        return ShowerFeatures(generator.geometry.layer_index, generator.config.preprocessing.threshold_mev)
+
+    def fine_tuning(self, generator: CaloGenerator, events: Showers, *, device: str) -> ShowerFineTuning:
+        """Both flows of a copy of the generator, trained by their exact likelihoods."""
+        require_cells(generator.geometry, events)
+        return ShowerFineTuning(generator, make_tensors(events, generator.config, device), device=device)
+
+
+class ShowerFineTuning:
+    """Meets `hepflows.refine.adapter.FineTuning`.
+
+    Args:
+        generator: what is trained further; it stays as it is.
+        data: showers, split as in the first training.
+        device: torch device.
+    """
+
+    def __init__(self, generator: CaloGenerator, data: ShowerTensors, *, device: str) -> None:
+        self._generator, self._data = generator, data
+        self._model = copy.deepcopy(generator.model).to(device)
+        self.module = nn.ModuleList([self._model.layer_energies, self._model.shower_flow])
+        self.training_events: NDArray[np.int64] = data.train.cpu().numpy()
+        self.validation_events: NDArray[np.int64] = data.validation.cpu().numpy()
+
+    def losses(self, events: NDArray[np.int64], *, training: bool) -> Tensor:
+        """- log p1(layer energies) - log p2(voxels) in model space, shape (B,); mirrored at random if `training`."""
+        rows = torch.from_numpy(events).to(self._data.voxels_mev.device)
+        voxels, conditions = self._data.voxels_mev[rows], self._data.conditions[rows]
+        if training and len(self._data.mirrors) > 1:
+            choice = torch.randint(len(self._data.mirrors), (len(rows),), device=voxels.device)
+            voxels = voxels.gather(1, self._data.mirrors[choice])
+        first = self._model.layer_energies.flow.log_prob(*self._model.prepare_layers(voxels, conditions))
+        second = self._model.shower_flow.log_prob(*self._model.prepare_voxels(voxels, conditions))
+        return -first - second
+
+    def generator(self, training: Mapping[str, Any] | None = None) -> CaloGenerator:
+        """The generator as it is trained now."""
+        old = self._generator
+        document = document_of(old.document)
+        document = document.model_copy(update={"training": {**document.training, **(training or {})}, "metrics": {}})
+        device = old.model.conditions.low.device
+        return CaloGenerator(copy.deepcopy(self._model).to(device), old.geometry, old.config, document)
+
+
+def _log10(x: Tensor) -> Tensor:
+    return x.log() * (1 / math.log(10))

@@ -1,0 +1,90 @@
+"""`hepflows refine`: a better generator from a trained one and reference events."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hepflows.commands.options import (  # noqa: TC001 - cyclopts reads the annotations
+    DataFile,
+    Device,
+    Force,
+    Overrides,
+    Reading,
+    Resume,
+    Threads,
+)
+from hepflows.refine.methods import Method  # noqa: TC001 - cyclopts reads the annotations
+
+
+def refine(
+    artefact: Path,
+    /,
+    *,
+    data: DataFile,
+    method: Annotated[
+        Method,
+        Parameter(
+            help="dctr: weights on events; laser-flow, laser-gan: a second generator in latent space; hmc, rejection: "
+            "sampling in latent space; discflow: fine-tuning with classifier weights."
+        ),
+    ],
+    out: Annotated[Path, Parameter(help="Directory of the refined generator.")],
+    config: Annotated[Path | None, Parameter(help="TOML file of settings; see docs/refinement.md.")] = None,
+    set_: Overrides = None,
+    read: Reading = None,
+    resume: Resume = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    force: Force = False,
+) -> None:
+    """Refine a trained generator with a classifier between its events and reference events.
+
+    The result is an artefact like any other: generate, validate and export take it.
+
+    Parameters
+    ----------
+    artefact
+        Artefact directory of the generator.
+    """
+    from hepflows import registry
+    from hepflows.commands.options import (
+        apply_threads,
+        parse_reading,
+        resolve_device,
+        terminal_reporter,
+    )
+    from hepflows.errors import OutputError
+    from hepflows.files import check_output, require_file, sha256_of
+    from hepflows.refine import refine as refined
+    from hepflows.refine.settings import read_settings
+
+    settings = read_settings(config, set_ or ())
+    require_file(data, "data file")
+    check_output(out, force=force or resume, directory=True)
+    folder = out.absolute().with_name(f"{out.absolute().name}-training")
+    if resume and not folder.is_dir():
+        raise OutputError("nothing to resume", where=folder, remedy="leave --resume out to start a refinement")
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)  # checkpoints of an earlier refinement
+    chosen = resolve_device(device)
+    apply_threads(threads)
+    generator = registry.load(artefact)
+    events = registry.task(generator.task).read(data, **parse_reading(read))
+    reporter = terminal_reporter()
+    found = refined(
+        generator,
+        events,
+        method,
+        settings,
+        device=chosen,
+        directory=folder,
+        resume=resume,
+        reporter=reporter,
+        provenance={"data_file": data.name, "data_sha256": sha256_of(data), "n_events": len(events)},
+    )
+    found.save(out, force=force or resume)
+    reporter.message(f"{found.document['kind']}: {out}")

@@ -1,0 +1,141 @@
+"""Latent space refinement (LaSeR): Winterhalder, Bellagente and Nachman, arXiv 2106.00792."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+import torch
+
+from hepflows.errors import ConfigError
+from hepflows.refine.adapter import require_latents
+from hepflows.refine.artefact import refined_document
+from hepflows.refine.flow_refiner import train_flow
+from hepflows.refine.gan_refiner import train_gan
+from hepflows.refine.generator import LatentRefinedGenerator
+from hepflows.refine.hmc import run_chains
+from hepflows.refine.latent import pull_back
+from hepflows.refine.refiner import NetworkRefiner
+from hepflows.refine.samplers import HmcRefiner, RejectionRefiner
+from hepflows.refine.samples import make_samples
+from hepflows.train.progress import Reporter, SilentReporter
+from hepflows.train.seeding import seed_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hepflows.generator import AnyGenerator
+    from hepflows.refine.adapter import Adapter
+    from hepflows.refine.config import HmcConfig, RefineConfig
+    from hepflows.refine.latent import LatentRatio
+    from hepflows.refine.refiner import Refiner
+
+_TARGETS, _CHAINS_A_TARGET = 5, 4
+LatentMethod: TypeAlias = Literal["laser-flow", "laser-gan", "hmc", "rejection"]
+
+
+def laser(
+    generator: AnyGenerator,
+    events: Any,
+    config: RefineConfig,
+    method: LatentMethod,
+    *,
+    adapter: Adapter,
+    device: str = "cpu",
+    directory: Path | None = None,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> LatentRefinedGenerator:
+    """Make a generator with refined latents, once or, by `config.rounds`, on top of the result again.
+
+    Args:
+        generator: what is refined.
+        events: reference events, a container of the generator's task.
+        config: all settings.
+        method: how refined latents are drawn.
+        adapter: of the generator's task.
+        device: torch device of the trainings.
+        directory: for checkpoints of second flows.
+        resume: continue from the checkpoints there.
+        reporter: where progress goes.
+        provenance: what the artefact says of the reference.
+
+    Raises:
+        ConfigError: the latents of the generator cannot be refined, or not in several rounds.
+        DataError: the reference events cannot be used.
+        RefinementError: a classifier separates its samples, weights explode, or chains do not mix.
+    """
+    if config.rounds > 1 and method in ("hmc", "rejection"):
+        raise ConfigError(
+            f"the latents of a sampler ({method}) cannot be refined again",
+            where="rounds",
+            expected="1",
+            found=config.rounds,
+            remedy="use laser-flow or laser-gan for several rounds",
+        )
+    reporter, found = reporter or SilentReporter(), generator
+    for number in range(config.rounds):
+        base = require_latents(found, method=method)
+        seed = seed_of(config.seed, method, number)
+        samples = make_samples(found, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
+        with reporter.stage("weights of latents", total=1, unit="fits") as stage:
+            pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device)
+            stage.advance()
+        last = pulled.events[-1]
+        reporter.message(
+            f"round {number + 1}: AUC of the classifier {last.auc:.3f}, effective sample size of the latents "
+            f"{100 * pulled.latents[-1].effective_share:.3g} %"
+        )
+        conditions = torch.from_numpy(samples.conditions).to(device)
+        folder = None if directory is None else directory / f"round_{number + 1}"
+        refiner, more = _refiner(
+            pulled.ratio, conditions, config, method, seed=seed, directory=folder, resume=resume, reporter=reporter
+        )
+        sizes: dict[str, float] = {"latents": base.noise_dim, "conditions": samples.conditions.shape[1]}
+        if isinstance(refiner, HmcRefiner):
+            sizes["step"] = refiner.step
+        document = refined_document(found, method, config, sizes, {**pulled.summary(), **more}, provenance or {})
+        refiner.network.to("cpu")
+        found = LatentRefinedGenerator(found, adapter, refiner, document)
+    return cast("LatentRefinedGenerator", found)
+
+
+def _refiner(
+    ratio: LatentRatio,
+    conditions: torch.Tensor,
+    config: RefineConfig,
+    method: LatentMethod,
+    *,
+    seed: int,
+    directory: Path | None,
+    resume: bool,
+    reporter: Reporter,
+) -> tuple[Refiner, dict[str, Any]]:
+    """The trained or adapted refiner, and figures of it."""
+    if method == "laser-flow":
+        flow, result = train_flow(
+            ratio, conditions, config.flow, seed=seed, directory=directory, resume=resume, reporter=reporter
+        )
+        return NetworkRefiner(flow, ratio.latent_dim), {"flow": result.summary()}
+    if method == "laser-gan":
+        gan = train_gan(ratio, conditions, config.gan, seed=seed, reporter=reporter)
+        return NetworkRefiner(gan, gan.noise_dim), {}
+    if method == "rejection":
+        return RejectionRefiner(ratio, config.rejection), {}
+    return _hmc(ratio, conditions, config.hmc, seed=seed, reporter=reporter)
+
+
+def _hmc(
+    ratio: LatentRatio, conditions: torch.Tensor, config: HmcConfig, *, seed: int, reporter: Reporter
+) -> tuple[HmcRefiner, dict[str, Any]]:
+    """Run long chains to find the step and to see whether they mix, under a few conditions of the reference."""
+    random = torch.Generator().manual_seed(seed)
+    groups = min(_TARGETS, config.chains // _CHAINS_A_TARGET) if conditions.shape[1] else 1
+    few = conditions[torch.randint(len(conditions), (max(1, groups),), generator=random)]
+    chosen = few.repeat(-(-config.chains // len(few)), 1)[: config.chains]
+    start = torch.randn(config.chains, ratio.latent_dim, generator=random).to(conditions.device)
+    ratio = ratio.to(conditions.device).requires_grad_(requires_grad=False)
+    chains = run_chains(ratio.log_density(chosen), start, config, seed=seed, groups=len(few), reporter=reporter)
+    reporter.message(f"chains: {chains.summary()}")
+    return HmcRefiner(ratio, config, step=chains.step), {"hmc": chains.summary()}

@@ -1,0 +1,8 @@
+"""Names of the refinements; nothing else, so that the command line need not import torch to list them."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+Method: TypeAlias = Literal["dctr", "laser-flow", "laser-gan", "hmc", "rejection", "discflow"]
+METHODS: tuple[str, ...] = get_args(Method)

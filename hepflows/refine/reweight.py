@@ -1,0 +1,75 @@
+"""DCTR: classifier weights on generated events (Andreassen and Nachman, arXiv 1907.08209; arXiv 2009.03796).
+
+Weights are clipped at W, the setting `classifier.max_weight`, and normalised to a mean of 1, see `hepflows.classifier`.
+`unweight` turns weighted events into unweighted ones by rejection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hepflows.classifier import fit_ratio
+from hepflows.refine.artefact import refined_document
+from hepflows.refine.generator import WeightedGenerator
+from hepflows.refine.samples import make_samples
+from hepflows.refine.unweighting import Unweighted, unweight
+from hepflows.train.progress import Reporter, SilentReporter
+from hepflows.train.seeding import seed_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hepflows.generator import AnyGenerator
+    from hepflows.refine.adapter import Adapter
+    from hepflows.refine.config import RefineConfig
+
+__all__ = ["Unweighted", "dctr", "unweight"]
+
+
+def dctr(
+    generator: AnyGenerator,
+    events: Any,
+    config: RefineConfig,
+    *,
+    adapter: Adapter,
+    device: str = "cpu",
+    reporter: Reporter | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> WeightedGenerator:
+    """Make a generator of weighted events.
+
+    Args:
+        generator: what is refined; it may be refined in latent space already.
+        events: reference events, a container of the generator's task.
+        config: seed, copies and classifier.
+        adapter: of the generator's task.
+        device: torch device of the training.
+        reporter: where progress goes.
+        provenance: what the artefact says of the reference.
+
+    Raises:
+        DataError: the reference events cannot be used.
+        RefinementError: the classifier separates both, or the weights explode.
+    """
+    reporter = reporter or SilentReporter()
+    samples = make_samples(
+        generator, events, adapter, copies=config.copies, seed=seed_of(config.seed, "dctr", 0), reporter=reporter
+    )
+    with reporter.stage("classifier", total=config.classifier.epochs, unit="epochs") as stage:
+        found = fit_ratio(
+            samples.reference,
+            samples.generated,
+            config.classifier,
+            weights=(samples.reference_weights, None),
+            groups=samples.groups,
+            seed=config.seed,
+            device=device,
+            progress=lambda _done, _total: stage.advance(),
+        )
+    reporter.message(
+        f"weights: AUC of the classifier {found.auc:.3f}, effective sample size {100 * found.effective_share:.3g} %, "
+        f"{100 * found.clipped:.3g} % clipped"
+    )
+    sizes = {"features": samples.reference.shape[1]}
+    document = refined_document(generator, "dctr", config, sizes, found.summary(), provenance or {})
+    return WeightedGenerator(generator, adapter, found.model.cpu(), document)

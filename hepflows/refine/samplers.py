@@ -1,0 +1,125 @@
+"""Refined latents by sampling: rejection, and Hamiltonian Monte Carlo with a chain of its own for each event.
+
+All random numbers of an event follow from (seed, index), as elsewhere, so that an event does not depend on the batch or
+shard it is made in. Neither is one pass of a network; a graph cannot hold them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from hepflows.errors import RefinementError
+from hepflows.philox import uniform_noise
+from hepflows.refine.hmc import State, transition
+from hepflows.refine.refiner import normals
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hepflows.refine.config import HmcConfig, RejectionConfig
+    from hepflows.refine.latent import LatentRatio
+
+_CANDIDATES, _CHOICE, _MOMENTA, _ACCEPTANCE = 0x61, 0x62, 0x63, 0x64
+_REJECTION, _TOSS = 0x10000, 0x20000  # one stream a round
+_TOGETHER: Final = 16
+"""Candidates of an event that are evaluated together."""
+
+
+class RejectionRefiner:
+    """Latents z ~ N(0, 1) are kept with probability w(z) / W, W the weight at which the ratio clips.
+
+    Args:
+        ratio: weights of latents.
+        config: how often to try.
+    """
+
+    one_pass = False
+
+    def __init__(self, ratio: LatentRatio, config: RejectionConfig) -> None:
+        self.network, self.noise_dim, self.config = ratio.eval(), ratio.latent_dim, config
+
+    @torch.no_grad()
+    def draw(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
+        """See `hepflows.refine.refiner.Refiner.draw`.
+
+        Raises:
+            RefinementError: an event has no accepted candidate after so many tries.
+        """
+        n, dim = len(conditions), self.noise_dim
+        latents = conditions.new_zeros(n, dim)
+        open_ = torch.ones(n, dtype=torch.bool, device=conditions.device)
+        repeated = conditions.repeat_interleave(_TOGETHER, dim=0)
+        for number in range(-(-self.config.tries // _TOGETHER)):
+            z = normals(seed, first_event, n, _TOGETHER * dim, like=conditions, stream=_REJECTION + number)
+            toss = uniform_noise(seed, first_event, n, _TOGETHER, stream=_TOSS + number)
+            log_w = self.network(z.reshape(-1, dim), repeated).reshape(n, _TOGETHER) - self.network.ratio.log_limit
+            accepted = torch.from_numpy(toss).to(log_w.device).log() < log_w
+            first = accepted.to(torch.uint8).argmax(1)
+            chosen = z.reshape(n, _TOGETHER, dim)[torch.arange(n, device=z.device), first]
+            now = open_ & accepted.any(1)
+            latents = torch.where(now[:, None], chosen, latents)
+            open_ = open_ & ~now
+            if not bool(open_.any()):
+                return latents
+        raise RefinementError(
+            "no candidate was accepted for some events",
+            where="rejection",
+            found=f"{int(open_.sum())} of {n} events after {self.config.tries} tries each",
+            remedy="raise rejection.tries, or lower pull.classifier.max_weight",
+        )
+
+
+class HmcRefiner:
+    """A short chain an event, from a start that is near the target already.
+
+    The start is one of `candidates` normal latents, chosen with probabilities proportional to their weights
+    (sampling-importance-resampling; Rubin 1987), whose law tends to the target as candidates are added; transitions,
+    which leave the target as it is, bring it nearer.
+
+    Args:
+        ratio: weights of latents.
+        config: candidates, transitions, leapfrog.
+        step: of the leapfrog.
+    """
+
+    one_pass = False
+
+    def __init__(self, ratio: LatentRatio, config: HmcConfig, *, step: float) -> None:
+        self.network, self.noise_dim, self.config, self.step = ratio.eval(), ratio.latent_dim, config, step
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(False)
+
+    def draw(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
+        """See `hepflows.refine.refiner.Refiner.draw`."""
+        n, dim, config = len(conditions), self.noise_dim, self.config
+        position = self._start(conditions, seed=seed, first_event=first_event)
+        if config.transitions == 0:
+            return position
+        momenta = normals(seed, first_event, n, config.transitions * dim, like=conditions, stream=_MOMENTA)
+        uniforms = uniform_noise(seed, first_event, n, config.transitions, stream=_ACCEPTANCE)
+        tosses = torch.from_numpy(uniforms).to(conditions)
+        density = self.network.log_density(conditions)
+        state = State.at(density, position)
+        for number in range(config.transitions):
+            momentum = momenta[:, number * dim : (number + 1) * dim]
+            state, _ = transition(density, state, momentum, tosses[:, number], step=self.step, leapfrog=config.leapfrog)
+        return state.position
+
+    @torch.no_grad()
+    def _start(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
+        n, dim, count = len(conditions), self.noise_dim, self.config.candidates
+        best = conditions.new_full((n,), -torch.inf)
+        start = conditions.new_zeros(n, dim)
+        uniforms = uniform_noise(seed, first_event, n, count, stream=_CHOICE)
+        # the largest of log w + Gumbel noise is a choice with probabilities proportional to w
+        gumbel = -(-torch.from_numpy(uniforms).log()).log()
+        for number in range(count):
+            stream = (number << 8) + _CANDIDATES
+            z = normals(seed, first_event, n, dim, like=conditions, stream=stream)
+            score = self.network(z, conditions) + gumbel[:, number].to(conditions)
+            better = score > best
+            best = torch.where(better, score, best)
+            start = torch.where(better[:, None], z, start)
+        return start

@@ -1,0 +1,145 @@
+"""Generated events beside reference events under the same conditions, with the latents they were made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from hepflows.classifier import MIN_EVENTS
+from hepflows.errors import DataError
+from hepflows.philox import normal_noise
+from hepflows.refine.adapter import takes_latents
+from hepflows.train.progress import Reporter, SilentReporter
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from hepflows.generator import AnyGenerator
+    from hepflows.refine.adapter import Adapter
+
+    Floats = NDArray[np.float64]
+
+_BATCH: Final = 4096  # a multiple of 256, so that events are those of any other batch
+_CHUNK: Final = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """Reference and generated events as numbers.
+
+    Attributes:
+        reference: inputs of the classifier (N, F).
+        generated: the same of generated events (M, F).
+        conditions: conditions of the generated events (M, C).
+        latents: what they were made from (M, Z); empty (M, 0) if the generator does not tell.
+        groups: numbers (N,) and (M,) that events with a common condition share.
+        reference_weights: weights of the reference events, or None.
+    """
+
+    reference: NDArray[np.float32]
+    generated: NDArray[np.float32]
+    conditions: NDArray[np.float32]
+    latents: NDArray[np.float32]
+    groups: tuple[NDArray[np.int64], NDArray[np.int64]]
+    reference_weights: Floats | None
+
+
+def make_samples(
+    generator: AnyGenerator,
+    events: Any,
+    adapter: Adapter,
+    *,
+    copies: int,
+    seed: int,
+    reporter: Reporter | None = None,
+) -> Samples:
+    """Generate `copies` events for each reference event, under its conditions.
+
+    Raises:
+        DataError: too few reference events, a condition of the generator is missing, or negative weights.
+    """
+    n = len(events)
+    if n < MIN_EVENTS:
+        raise DataError(
+            "too few reference events",
+            where="--data",
+            expected=f"{MIN_EVENTS} or more",
+            found=n,
+            remedy="use a larger file, or a wider --read part",
+        )
+    available = adapter.conditions(events)
+    if missing := [name for name in generator.condition_names if name not in available]:
+        raise DataError(
+            "a condition of the generator is missing in the reference events",
+            expected=", ".join(missing),
+            found=", ".join(available) or "none",
+        )
+    given = {name: np.tile(available[name], copies) for name in generator.condition_names}
+    features = adapter.features(innermost(generator)).eval()
+    total, parts = copies * n, []
+    with (reporter or SilentReporter()).stage("generating", total=total, unit="events") as stage:
+        for start in range(0, total, _BATCH):
+            stop = min(total, start + _BATCH)
+            made = generator.sample(
+                {name: values[start:stop] for name, values in given.items()},
+                n=stop - start,
+                seed=seed,
+                first_event=start,
+            )
+            parts.append(inputs_of(features, adapter, generator, made))
+            stage.advance(stop - start)
+    latents = np.empty((total, 0), np.float32)
+    if takes_latents(generator):
+        latents = normal_noise(seed, 0, total, generator.noise_dim)
+    conditions = np.stack([given[name] for name in generator.condition_names], axis=1) if given else None
+    order = np.arange(n)
+    # without conditions generated events have no partner in the reference
+    own = np.tile(order, copies) if given else n + np.arange(total)
+    return Samples(
+        reference=inputs_of(features, adapter, generator, events),
+        generated=np.concatenate(parts),
+        conditions=np.empty((total, 0), np.float32) if conditions is None else conditions.astype(np.float32),
+        latents=latents,
+        groups=(order, own),
+        reference_weights=_weights(events),
+    )
+
+
+def inputs_of(features: nn.Module, adapter: Adapter, generator: AnyGenerator, events: Any) -> NDArray[np.float32]:
+    """Inputs (N, F) of the classifier for events, in chunks."""
+    x = torch.from_numpy(np.ascontiguousarray(adapter.numbers(innermost(generator), events)))
+    cond = torch.from_numpy(condition_columns(adapter, generator, events))
+    with torch.no_grad():
+        parts = [features(a, b) for a, b in zip(x.split(_CHUNK), cond.split(_CHUNK), strict=True)]
+    return np.asarray(torch.cat(parts).numpy(), np.float32)
+
+
+def condition_columns(adapter: Adapter, generator: AnyGenerator, events: Any) -> NDArray[np.float32]:
+    """Conditions (N, C) of events, in the generator's order."""
+    available = adapter.conditions(events)
+    columns = [np.asarray(available[name], np.float32) for name in generator.condition_names]
+    return np.stack(columns, axis=1) if columns else np.empty((len(events), 0), np.float32)
+
+
+def innermost(generator: Any) -> Any:
+    """The generator of the task that stands inside of all refinements."""
+    while hasattr(generator, "base"):
+        generator = generator.base
+    return generator
+
+
+def _weights(events: Any) -> Floats | None:
+    weights = getattr(events, "weights", None)
+    if weights is None:
+        return None
+    if (weights < 0).any():
+        raise DataError(
+            "negative weights of reference events: no density has them",
+            found=f"{int((weights < 0).sum())} of {len(weights)}",
+            remedy="refine with a sample of positive weights",
+        )
+    return np.asarray(weights, np.float64)

@@ -1,0 +1,241 @@
+"""Refinement of tiny shower generators: inputs, artefacts, exported graphs, and the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from calofast.reading import embedded_showers_path, read_showers
+from calofast.refinement import ShowerFeatures, ShowerRefinement
+from calofast.training import CaloFlow, fit
+from exporters import to_onnx
+from exporters.events import ExportedGenerator
+from hepflows import registry
+from hepflows.classifier import ClassifierConfig
+from hepflows.cli import main
+from hepflows.errors import ArtefactError, ConfigError, GeometryError
+from hepflows.refine import refine
+from hepflows.refine.config import (
+    DiscFlowConfig,
+    HmcConfig,
+    PullConfig,
+    RefineConfig,
+    RefinerFlowConfig,
+    RefinerGanConfig,
+)
+from hepflows.train.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from calofast.generator import CaloGenerator
+    from calofast.showers import Showers
+
+CLASSIFIER = ClassifierConfig(
+    hidden=(16,),
+    epochs=4,
+    warn_ess=0.0,
+    least_ess=0.0,
+    largest_auc=1.0,
+    warn_norm=1e9,
+    largest_norm=1e9,
+    max_weight=10.0,
+)
+CONFIG = RefineConfig(
+    copies=1,
+    classifier=CLASSIFIER,
+    pull=PullConfig(classifier=CLASSIFIER.model_copy(update={"calibration": "affine"})),
+    hmc=HmcConfig(
+        step=0.15,
+        leapfrog=6,
+        chains=40,
+        burn_in=20,
+        draws=120,
+        candidates=4,
+        transitions=2,
+        largest_r_hat=2,
+        warn_r_hat=1.9,
+    ),
+    flow=RefinerFlowConfig(blocks=2, width=16, events=400, training=TrainingConfig(epochs=1, batch_size=200)),
+    gan=RefinerGanConfig(hidden=(16,), steps=5, batch_size=50),
+    discflow=DiscFlowConfig(rounds=1, training=TrainingConfig(epochs=2, batch_size=100, learning_rate=1e-3)),
+)
+METHODS = ("dctr", "laser-flow", "laser-gan", "hmc", "rejection")
+
+
+@pytest.fixture(scope="module")
+def showers(make_showers) -> Showers:
+    return make_showers(400, seed=3)
+
+
+@pytest.fixture(scope="module")
+def generator(showers, make_config) -> CaloGenerator:
+    return fit(CaloFlow(showers.geometry, make_config()), showers)
+
+
+@pytest.fixture(scope="module")
+def refined(generator, showers) -> dict[str, object]:
+    return {method: refine(generator, showers, method, CONFIG) for method in METHODS}
+
+
+def test_classifier_inputs_are_those_of_the_definition(showers):
+    module = ShowerFeatures(showers.geometry.layer_index, 5.0)
+    x, cond = torch.from_numpy(showers.voxels_mev), torch.from_numpy(showers.incident_energy_gev)[:, None]
+    found = module(x, cond).numpy()
+    lit = np.where(showers.voxels_mev < 5.0, 0, showers.voxels_mev)
+    layers = np.stack([lit[:, part].sum(1) for part in showers.geometry.layer_slices], axis=1)
+    expected = [
+        np.log10(np.maximum(lit, 5) / 5),
+        np.log10(np.maximum(layers, 5) / 5),
+        np.log10(lit.sum(1, keepdims=True) / (1e3 * cond.numpy())),
+        np.log10(cond.numpy()),
+    ]
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-5)
+    # showers before and after the threshold are alike
+    np.testing.assert_array_equal(module(torch.from_numpy(lit), cond).numpy(), found)
+
+
+def test_showers_of_another_geometry_are_refused(generator):
+    other = read_showers(embedded_showers_path(), first=120)
+    with pytest.raises(GeometryError):
+        ShowerRefinement().numbers(generator, other)
+    with pytest.raises(GeometryError):
+        refine(generator, other, "dctr", CONFIG)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_refined_artefact_is_one_like_any_other(refined, method, tmp_path: Path):
+    generator = refined[method]
+    energies = {"incident_energy_gev": np.linspace(5, 90, 300)}
+    events = generator.sample(energies, seed=5)
+    generator.save(tmp_path / "refined")
+    loaded = registry.load(tmp_path / "refined")
+    again = loaded.sample(energies, seed=5)
+    np.testing.assert_array_equal(again.voxels_mev, events.voxels_mev)
+    assert loaded.kind == f"teacher+{method}"
+    rest = loaded.sample({"incident_energy_gev": energies["incident_energy_gev"][256:]}, seed=5, first_event=256)
+    np.testing.assert_array_equal(rest.voxels_mev, events.voxels_mev[256:])
+    assert len(loaded.sample({"incident_energy_gev": []}, seed=5)) == 0
+    if method == "dctr":
+        np.testing.assert_array_equal(again.weights, events.weights)
+        np.testing.assert_array_equal(rest.weights, events.weights[256:])
+    else:
+        assert not np.array_equal(events.voxels_mev, generator.base.sample(energies, seed=5).voxels_mev)
+
+
+def test_another_inside_is_refused(refined, generator, showers, tmp_path: Path):
+    refined["dctr"].save(tmp_path / "refined")
+    refine(generator, showers, "discflow", CONFIG).save(tmp_path / "refined" / "base", force=True)
+    with pytest.raises(ArtefactError, match="not the one that was refined"):
+        registry.load(tmp_path / "refined")
+
+
+def test_a_damaged_inside_is_found(refined, tmp_path: Path):
+    refined["dctr"].save(tmp_path / "refined")
+    weights = tmp_path / "refined" / "base" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    with pytest.raises(ArtefactError, match="truncated"):
+        registry.load(tmp_path / "refined")
+
+
+@pytest.mark.parametrize("method", ["dctr", "laser-flow"])
+def test_exported_graphs_give_the_artefacts_events(refined, method, tmp_path: Path):
+    generator = refined[method]
+    result = to_onnx(generator, tmp_path / "refined.onnx", parity_events=512)
+    exported = ExportedGenerator(result.model)
+    energies = {"incident_energy_gev": np.linspace(5, 90, 300)}
+    ours, theirs = generator.sample(energies, seed=2), exported.sample(energies, seed=2)
+    close = np.isclose(theirs.voxels_mev, ours.voxels_mev, rtol=1e-3, atol=0.5)
+    assert close.mean() > 0.999  # a voxel at the threshold may flip
+    if method == "dctr":
+        same = close.all(axis=1)
+        np.testing.assert_allclose(theirs.weights[same], ours.weights[same], rtol=0.02)
+        assert exported.document["output"]["weight"] == -1
+    else:
+        assert theirs.weights is None
+
+
+def test_samplers_are_not_exported(refined, tmp_path: Path):
+    for method in ("hmc", "rejection"):
+        with pytest.raises(ConfigError, match=r"graph cannot hold[\s\S]*laser-flow or laser-gan"):
+            to_onnx(refined[method], tmp_path / "sampler.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_par04_knows_no_weights(refined, tmp_path: Path):
+    with pytest.raises(ConfigError, match="Par04 knows no weighted events"):
+        to_onnx(refined["dctr"], tmp_path / "par04.onnx", profile="par04")
+
+
+def test_weights_on_top_of_refined_latents(refined, showers, tmp_path: Path):
+    both = refine(refined["laser-flow"], showers, "dctr", CONFIG)
+    both.save(tmp_path / "both")
+    loaded = registry.load(tmp_path / "both")
+    assert loaded.kind == "teacher+laser-flow+dctr"
+    energies = {"incident_energy_gev": [10.0, 50.0]}
+    np.testing.assert_array_equal(loaded.sample(energies, seed=1).weights, both.sample(energies, seed=1).weights)
+
+
+def test_discflow_trains_a_copy_with_weights(generator, showers):
+    before = {name: tensor.clone() for name, tensor in generator.model.state_dict().items()}
+    tuned = refine(generator, showers, "discflow", CONFIG)
+    assert type(tuned) is type(generator)
+    assert tuned.kind == "teacher"
+    assert tuned.document["training"]["discflow"]["rounds"][0]["best_epoch"] >= 1
+    after = generator.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    changed = [name for name, tensor in tuned.model.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert any(name.startswith("shower_flow") for name in changed)
+    assert any(name.startswith("layer_energies") for name in changed)
+    # a few epochs of the likelihood on its training showers: they are likelier than before
+    assert tuned.log_prob(showers).voxels.mean() > generator.log_prob(showers).voxels.mean()
+
+
+OPTIONS = (
+    "classifier.epochs=2",
+    "classifier.largest_auc=1.0",
+    "classifier.least_ess=0.0",
+    "classifier.largest_norm=1e9",
+    "classifier.hidden=[16]",
+    "copies=1",
+)
+
+
+def test_the_command_line_from_showers_to_weighted_showers(generator, showers, tmp_path: Path, capsys):
+    registry.task("calofast").write(showers, tmp_path / "reference.h5")
+    generator.save(tmp_path / "teacher")
+    settings = [word for option in OPTIONS for word in ("--set", option)]
+    command = ["refine", str(tmp_path / "teacher"), "--data", str(tmp_path / "reference.h5"), "--device", "cpu"]
+    out = ["--out", str(tmp_path / "dctr")]
+    assert main([*command, "--method", "dctr", *out, *settings]) == 0
+    made = str(tmp_path / "weighted.h5")
+    assert (
+        main(["generate", str(tmp_path / "dctr"), "--energy", "10..50GeV", "-n", "300", "--seed", "1", "--out", made])
+        == 0
+    )
+    weighted = read_showers(made)
+    assert weighted.weights is not None
+    assert len(np.unique(weighted.weights)) > 10
+    document = json.loads((tmp_path / "dctr" / "generator.json").read_text())
+    assert document["kind"] == "teacher+dctr"
+    assert document["provenance"]["refined_with_dctr"]["n_events"] == 400
+    capsys.readouterr()
+
+    for arguments, words in (
+        (("--method", "dctr", *out, *settings), "output exists already"),
+        (("--method", "dtcr", *out), "Invalid value"),
+        (
+            ("--method", "dctr", "--out", str(tmp_path / "new"), "--set", "clasifier.epochs=2"),
+            "did you mean classifier?",
+        ),
+        (("--method", "hmc", "--out", str(tmp_path / "new"), "--resume"), "nothing to resume"),
+    ):
+        assert main([*command, *arguments]) == 2
+        shown = capsys.readouterr().err
+        assert words in shown
+        assert "Traceback" not in shown
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,132 @@
+"""Weights pulled back to latents, and all ways to draw from them, where the refined latents are N(shift, 1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from scipy import stats
+
+from exporters import to_onnx
+from hepflows.errors import ConfigError, DataError, RefinementError
+from hepflows.philox import normal_noise
+from hepflows.refine import refine
+from hepflows.refine.adapter import require_latents
+from hepflows.refine.config import PullConfig, RejectionConfig
+from hepflows.refine.latent import ContextScaler, LatentRatio, pull_back
+from hepflows.refine.samplers import RejectionRefiner
+from hepflows.refine.samples import make_samples
+
+
+def test_pulled_back_weights_are_those_of_the_events(plane, reference, adapter, config, shift):
+    samples = make_samples(plane, reference, adapter, copies=1, seed=1)
+    np.testing.assert_array_equal(samples.latents, samples.generated)  # the generator is the identity
+    pulled = pull_back(samples, config.classifier, config.pull, seed=1)
+    z = torch.randn(5000, 2, generator=torch.Generator().manual_seed(3))
+    log_w = pulled.ratio(z, z[:, :0]).detach().numpy()
+    exact = z.numpy() @ shift - 0.5 * shift @ shift
+    bulk = np.abs(z.numpy()).max(axis=1) < 1.5
+    assert np.abs(log_w - exact)[bulk].mean() < 0.15
+    assert np.exp(log_w).mean() == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_omnifold_iterations_with_an_ignored_noise_input(ignoring, reference_of, adapter, config, shift, iterations):
+    # x = z + u with both N(0, 1); the reference has z ~ N(shift, 1). Each iteration goes half of the way that is left.
+    reference = reference_of(12_000, spread=np.sqrt(2))
+    samples = make_samples(ignoring, reference, adapter, copies=1, seed=1)
+    pull = PullConfig(iterations=iterations, classifier=config.pull.classifier)
+    pulled = pull_back(samples, config.classifier, pull, seed=2)
+    z = torch.from_numpy(samples.latents)
+    w = pulled.ratio(z, z[:, :0]).exp().detach().numpy()
+    moved = np.average(samples.latents, axis=0, weights=w)
+    np.testing.assert_allclose(moved, shift * (1 - 0.5**iterations), atol=0.08)
+
+
+@pytest.mark.parametrize("method", ["laser-flow", "laser-gan", "rejection", "hmc"])
+def test_refined_events_follow_the_reference(plane, reference, adapter, config, shift, method):
+    refined = refine(plane, reference, method, config, adapter=adapter)
+    n = 1500
+    events = refined.sample({}, n=n, seed=8).values
+    before = np.linalg.norm(shift)
+    assert np.linalg.norm(events.mean(axis=0) - shift) < 0.3 * before
+    np.testing.assert_allclose(events.std(axis=0), 1, atol=0.15)
+    if method != "laser-gan":  # a GAN of so few steps gets the moments, not all of the shape
+        for column in range(2):
+            found = stats.kstest(events[:, column], "norm", args=(shift[column], 1.0))
+            assert found.statistic < 0.09
+    # events follow from seed and index, whatever the batch
+    parts = [refined.sample({}, n=512, seed=8), refined.sample({}, n=n - 512, seed=8, first_event=512)]
+    np.testing.assert_array_equal(events, np.concatenate([part.values for part in parts]))
+    assert refined.document["kind"] == f"plane+{method}"
+
+
+def test_refined_twice_by_a_flow(plane, reference, adapter, config, shift):
+    twice = refine(plane, reference, "laser-flow", config.model_copy(update={"rounds": 2}), adapter=adapter)
+    assert twice.base.base is plane
+    events = twice.sample({}, n=2000, seed=1).values
+    assert np.linalg.norm(events.mean(axis=0) - shift) < 0.15
+
+
+def test_weighted_events(plane, reference, adapter, config, shift):
+    weighted = refine(plane, reference, "dctr", config, adapter=adapter)
+    events = weighted.sample({}, n=5000, seed=11)
+    np.testing.assert_array_equal(events.values, plane.sample({}, n=5000, seed=11).values)
+    assert events.weights.mean() == pytest.approx(1, abs=0.06)
+    np.testing.assert_allclose(np.average(events.values, axis=0, weights=events.weights), shift, atol=0.07)
+    part = weighted.sample({}, n=488, seed=11, first_event=512)
+    np.testing.assert_array_equal(part.weights, events.weights[512:1000])
+
+
+def test_what_cannot_be_refined_again(plane, reference, adapter, config):
+    weighted = refine(plane, reference, "dctr", config, adapter=adapter)
+    with pytest.raises(ConfigError, match="latents of this generator cannot be refined by laser-flow"):
+        refine(weighted, reference, "laser-flow", config, adapter=adapter)
+    with pytest.raises(ConfigError, match="cannot be refined again"):
+        refine(plane, reference, "hmc", config.model_copy(update={"rounds": 2}), adapter=adapter)
+    with pytest.raises(ConfigError, match=r"unknown refinement, did you mean dctr\?"):
+        refine(plane, reference, "dcrt", config, adapter=adapter)
+    with pytest.raises(ConfigError, match="not refined yet"):
+        refine(weighted, reference, "discflow", config, adapter=adapter)
+    with pytest.raises(ConfigError, match="cannot be refined by hmc"):
+        require_latents(object(), method="hmc")
+
+
+def test_samplers_are_no_graph(plane, reference, adapter, config):
+    refined = refine(plane, reference, "rejection", config, adapter=adapter)
+    with pytest.raises(ConfigError, match=r"loop over random numbers[\s\S]*laser-flow"):
+        refined.sampling_module()
+    with pytest.raises(ConfigError, match="a graph cannot hold"):
+        refined.export_metadata()
+
+
+def test_a_gan_and_its_generator_become_one_graph(plane, reference, adapter, config, tmp_path):
+    refined = refine(plane, reference, "laser-gan", config, adapter=adapter)
+    result = to_onnx(refined, tmp_path / "plane.onnx", parity_events=256)
+    session = onnxruntime.InferenceSession(result.model)
+    noise = normal_noise(3, 0, 256, 2 + config.gan.auxiliary)
+    (x,) = session.run(None, {"noise": noise})
+    np.testing.assert_allclose(x, refined.sample({}, n=256, seed=3).values, atol=1e-5)
+
+
+def test_rejection_gives_up_with_numbers():
+    ratio = LatentRatio(2, 0, (4,))
+    ratio.ratio.log_limit.fill_(50.0)  # candidates are kept with probability e^-50
+    refiner = RejectionRefiner(ratio, RejectionConfig(tries=32))
+    with pytest.raises(RefinementError, match="5 of 5 events after 32 tries"):
+        refiner.draw(torch.empty(5, 0), seed=0, first_event=0)
+
+
+def test_too_few_reference_events(plane, reference_of, adapter, config):
+    with pytest.raises(DataError, match="too few reference events"):
+        refine(plane, reference_of(50), "dctr", config, adapter=adapter)
+
+
+def test_conditions_over_decades_are_taken_as_logarithms():
+    scaler = ContextScaler(2)
+    decades = torch.logspace(0, 3, 1000)
+    scaler.fit(torch.stack([decades, torch.linspace(5, 6, 1000)], dim=1))
+    found = scaler(torch.tensor([[1.0, 5.5], [1000.0, 5.5]]))
+    np.testing.assert_allclose(found[:, 0], [-np.sqrt(3), np.sqrt(3)], atol=0.01)
+    np.testing.assert_allclose(found[:, 1], 0, atol=1e-3)

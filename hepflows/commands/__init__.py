@@ -8,6 +8,8 @@ BUILT_IN = {
     "distill": "hepflows.commands.distill:distill",
     "generate": "hepflows.commands.generate:generate",
     "models": "hepflows.commands.models:models",
+    "morph": "hepflows.commands.morph:morph",
+    "manifold": "hepflows.commands.manifold:manifold",
     "benchmark": "hepflows.commands.benchmark:benchmark",
     "demo": "hepflows.commands.demo:demo",
 }

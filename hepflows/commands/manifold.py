@@ -19,7 +19,7 @@ from hepflows.commands.options import (
     parse_reading,
     whole_number,
 )
-from hepflows.errors import ConfigError
+from hepflows.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from hepflows.feature_table import FeatureTable
@@ -118,7 +118,7 @@ def check(
 
     The table of --out holds the observables, their distance from the manifold in standard deviations
     (reconstruction_error), and the share of held-out training events that are farther away (p_value); with --density
-    also the log density (log_prob). Events that lack an observable have NaN there and count as off the manifold.
+    also the log density (log_prob). Events that lack an observable have NaN there and are not counted.
 
     Parameters
     ----------
@@ -127,6 +127,8 @@ def check(
     events
         Events, or a table of observables.
     """
+    import numpy as np
+
     from hepflows.commands.options import apply_threads, terminal_reporter
     from hepflows.files import check_output
     from hepflows.manifold.artefact import Manifold
@@ -142,10 +144,15 @@ def check(
     scores = trained.score(table, density=density)
     if out is not None:
         _write(table, scores, out, force=force)
-    off = float((~(scores.p_value >= _SUSPECT)).mean())
+    judged = scores.p_value[~np.isnan(scores.p_value)]
+    if not len(judged):
+        raise DataError("no event has all observables", where=events)
+    off = float((judged < _SUSPECT).mean())
     reporter = terminal_reporter()
+    if len(judged) < len(table):
+        reporter.message(f"{len(table) - len(judged)} events lack an observable and are not counted")
     reporter.message(
-        f"{len(table)} events: {off:.2%} off the manifold (p < {_SUSPECT:g}; of the training data {_SUSPECT:.0%})"
+        f"{len(judged)} events: {off:.2%} off the manifold (p < {_SUSPECT:g}; of the training data {_SUSPECT:.0%})"
         + ("" if out is None else f": {out}")
     )
     return int(fail_above is not None and off > fail_above)

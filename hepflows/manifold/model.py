@@ -8,6 +8,7 @@ volume, is p(u) / sqrt(det(J^T J)) with J = dg/du (equation 5 there).
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -145,10 +146,13 @@ class ManifoldModel(nn.Module):
     def log_volume(self, u: Tensor) -> Tensor:
         """log sqrt(det(J^T J)) of coordinates (N, n) to physical observables, shape (N,)."""
         columns = []
-        for k in range(self.dimensions):
-            tangent = torch.zeros_like(u)
-            tangent[:, k] = 1.0
-            columns.append(jvp(lambda v: self.scaling.inverse(self.decode(v)), (u,), (tangent,))[1])
+        with warnings.catch_warnings():
+            # torch's forward mode loads a module of torch that is written in the deprecated torch.jit.script
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=DeprecationWarning)
+            for k in range(self.dimensions):
+                tangent = torch.zeros_like(u)
+                tangent[:, k] = 1.0
+                columns.append(jvp(lambda v: self.scaling.inverse(self.decode(v)), (u,), (tangent,))[1])
         jacobian = torch.stack(columns, dim=2)
         # half the log-determinant of J^T J by QR: squaring would lose half of the digits
         upper = torch.linalg.qr(jacobian, mode="r").R

@@ -143,7 +143,7 @@ def _check_ranges(source: FeatureTable, target: FeatureTable) -> None:
         if outside > _MOST_OUTSIDE:
             raise DataError(
                 "the target set does not cover the range of a condition",
-                where=f"{target.provenance.get('file')}: {column.name}",
+                where=f"{target.provenance.get('file', 'target')}: {column.name}",
                 expected=f"{ours.min():g} ... {ours.max():g} {column.unit}".rstrip(),
                 found=f"{theirs.min():g} ... {theirs.max():g}: {outside:.1%} of the source events lie outside",
                 remedy="choose sets at the same conditions, or check the units",

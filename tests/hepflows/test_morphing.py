@@ -69,16 +69,23 @@ def test_morphed_events_have_the_targets_moments_at_each_condition(trained: dict
         assert ratio[half].std() == pytest.approx(0.5, abs=0.12)
 
 
-def test_transport_is_close_to_the_optimal_map(trained: dict[str, Morphing]) -> None:
-    """The monotone map of a | E is a' = log E + SHIFT + STRETCH (a - log E): an exact morph moves every event so."""
-    events = sample(2000, 8, target=False)
+@pytest.mark.parametrize("method", ["base_transfer", "unidirectional", "identity"])
+def test_one_observable_is_moved_by_the_optimal_map(method: str, sets: tuple[FeatureTable, FeatureTable]) -> None:
+    """In one dimension the map is unique: a' = log E + SHIFT + STRETCH (a - log E), the optimal transport."""
+    first, second, events = (
+        replace(table, features=COLUMNS[:1], values=table.values[:, :1])
+        for table in (*sets, sample(2000, 8, target=False))
+    )
+    morphing = fit_morphing(first, second, config(method, transport={"blocks": 1, "hidden": (16,), "bins": 6}))
     log_e = np.log(events.condition_values[:, 0])
     noise = events.values[:, 0] - log_e
     central = np.abs(noise) < 1.5
-    for method in ("base_transfer", "identity"):
-        morphed = trained[method].apply(events, seed=1, out_of_range="clamp").values[:, 0]
-        wanted = log_e + SHIFT + STRETCH * noise
-        assert np.abs(morphed - wanted)[central].mean() < 0.2
+    morphed = morphing.apply(events, seed=1, out_of_range="clamp")
+    wanted = log_e + SHIFT + STRETCH * noise
+    assert np.abs(morphed.values[:, 0] - wanted)[central].mean() < 0.15
+    if method == "identity":
+        spread = events.values.std()
+        assert morphed.more["movement"][central].mean() < 1.2 * np.abs(wanted - events.values[:, 0])[central].mean() / spread
 
 
 def test_the_penalty_moves_least(trained: dict[str, Morphing]) -> None:
@@ -176,15 +183,6 @@ def test_discrete_observables_stay_on_their_grid_and_incomplete_events_as_they_a
     assert morphed.more["morphed"].sum() == len(events) - 1
 
 
-def test_one_observable_is_morphed_as_well() -> None:
-    rng = np.random.default_rng(5)
-    first, second = (FeatureTable(features=COLUMNS[:1], values=rng.normal(m, s, (1500, 1))) for m, s in ((0, 1), (1, 2)))
-    for method in ("base_transfer", "identity"):
-        morphed = fit_morphing(first, second, config(method)).apply(first, seed=1).values
-        assert morphed.mean() == pytest.approx(1, abs=0.2)
-        assert morphed.std() == pytest.approx(2, abs=0.2)
-
-
 def test_sets_that_do_not_fit_are_refused(sets: tuple[FeatureTable, FeatureTable]) -> None:
     source, target = sets
     quick = config("identity", epochs=1)
@@ -195,7 +193,7 @@ def test_sets_that_do_not_fit_are_refused(sets: tuple[FeatureTable, FeatureTable
     with pytest.raises(DataError, match="does not cover the range"):
         fit_morphing(source, replace(target, condition_values=1000 * target.condition_values), quick)
     with pytest.raises(DataError, match="too few events"):
-        fit_morphing(source, target.select(np.arange(40)), quick)
+        fit_morphing(source, target.select(np.r_[:40, np.argsort(target.condition_values[:, 0])[[*range(7), *range(-7, 0)]]]), quick)
     twice = [
         replace(one, features=(*COLUMNS, Column(name="c")), values=np.column_stack([one.values, 2 * one.values[:, 0]]))
         for one in sets

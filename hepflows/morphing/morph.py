@@ -25,7 +25,8 @@ import numpy as np
 import torch
 
 from hepflows.artefact import GeneratorDocument
-from hepflows.config import config_to_dict
+from hepflows.config import build, config_to_dict
+from hepflows.errors import ConfigError
 from hepflows.morphing.artefact import TASK, Morphing
 from hepflows.morphing.config import MorphingConfig
 from hepflows.morphing.data import as_tensor, dequantised, make_sets
@@ -49,7 +50,12 @@ __all__ = ["fit_morphing"]
 
 
 def fit_morphing(
-    source: FeatureTable, target: FeatureTable, config: MorphingConfig | None = None, *, run: Run | None = None
+    source: FeatureTable,
+    target: FeatureTable,
+    config: MorphingConfig | None = None,
+    *,
+    densities: Morphing | None = None,
+    run: Run | None = None,
 ) -> Morphing:
     """Train a map that makes source events distributed like target events, at each value of the conditions.
 
@@ -57,9 +63,11 @@ def fit_morphing(
         source: events to morph, a fast simulation's for example.
         target: events as they should be, full simulation's.
         config: method, networks, schedules.
+        densities: take the densities of the two sets from this morphing, another method's on the same sets.
         run: checkpoints, device, progress.
 
     Raises:
+        ConfigError: `densities` has other networks, observables or conditions.
         DataError: the sets do not fit together; see `hepflows.morphing.data.make_sets`.
         Interrupted: the training was stopped; it can be resumed if `run` has a directory.
     """
@@ -69,9 +77,12 @@ def fit_morphing(
     with seeded(config.seed):
         log = [[c.log for c in columns] for columns in (source.features, source.conditions)]
         model = MorphingModel(log[0], log[1], config)
-    model.scaling.fit(*map(as_tensor, values))
-    if source.conditions:
-        model.condition_scaling.fit(*(as_tensor(one.table.condition_values) for one in (first, second)))
+    if densities is not None:
+        _take_densities(model, densities, first.table, config)
+    else:
+        model.scaling.fit(*map(as_tensor, values))
+        if source.conditions:
+            model.condition_scaling.fit(*(as_tensor(one.table.condition_values) for one in (first, second)))
     model = model.to(run.device)
     batches = [_scaled(model, one, numbers, run.device) for one, numbers in zip((first, second), values, strict=True)]
     known = identity(config.model_dump_json(), *values)
@@ -80,7 +91,9 @@ def fit_morphing(
         ("source", model.source, batches[0], first),
         ("target", model.target, batches[1], second),
     ):
-        summaries[name] = _fit_density(flow, batch, one, config, run, f"density of the {name}", name, known)
+        if densities is None:
+            summaries[name] = _fit_density(flow, batch, one, config, run, f"density of the {name}", name, known)
+        flow.requires_grad_(requires_grad=False)
     if model.transport is not None:
         summaries["transport"] = _fit_transport(model, batches, (first, second), config, run, known)
     model = model.to("cpu").eval()
@@ -88,6 +101,20 @@ def fit_morphing(
     held_out = first.table.select(first.split.validation)
     movement = {"movement": morphing.movement(held_out, seed=config.seed)}
     return Morphing(model, morphing.document.model_copy(update={"metrics": movement}))
+
+
+def _take_densities(model: MorphingModel, densities: Morphing, table: FeatureTable, config: MorphingConfig) -> None:
+    """Copy scaling and densities of a trained morphing."""
+    other = build(MorphingConfig, densities.document.config, where="densities")
+    if (densities.features, densities.conditions, other.base) != (table.features, table.conditions, config.base):
+        raise ConfigError(
+            "the densities are of other observables, conditions or networks",
+            where="densities",
+            expected=f"{', '.join(table.names)} and {config.base}",
+            found=f"{', '.join(column.name for column in densities.features)} and {other.base}",
+        )
+    for part in ("scaling", "condition_scaling", "source", "target"):
+        getattr(model, part).load_state_dict(getattr(densities.model, part).state_dict())
 
 
 def _scaled(model: MorphingModel, one: MorphingSet, values: Any, device: str) -> Batch:
@@ -134,7 +161,6 @@ def _fit_density(
         reporter=run.reporter,
         identity=known,
     )
-    flow.requires_grad_(requires_grad=False)
     return result.summary()
 
 

@@ -1,6 +1,7 @@
-"""M-flows against ambient flows: a Gaussian on a circle, and the Lorenz attractor (arXiv:2003.13913, sections 4.1, 4.3).
+"""M-flows against ambient flows: a Gaussian on a circle, and the Lorenz attractor (arXiv:2003.13913).
 
-Circle: a radius of 1 about (1, -1) in two dimensions, the angle N(0, 1), wrapped. Lorenz: the system with sigma = 10,
+Circle: about (1, -1) in two dimensions, the angle normal with a spread of 45 degrees, the radius with mean 1 and spread
+0.01, as in the paper's code. Lorenz: the system with sigma = 10,
 rho = 28, beta = 8/3, integrated by Runge-Kutta in steps of 0.01; points of one long trajectory, in standard deviations;
 the manifold has two dimensions. Measured are the mean distance of generated points from the manifold (exact for the
 circle; for the attractor to the nearest of many points of another trajectory), and the error of the density: for the
@@ -117,9 +118,7 @@ def _ambient(points: Points, _: int, options: argparse.Namespace, __: Path) -> t
         flow = autoregressive_flow(points.shape[1], 0, network)
         y = scaling(torch.from_numpy(points))[0].float()
     held_out = len(y) // 10
-    likelihood = MaximumLikelihood(
-        flow, lambda index: (y[held_out:][index], None), lambda: (y[:held_out], None)
-    )
+    likelihood = MaximumLikelihood(flow, lambda index: (y[held_out:][index], None), lambda: (y[:held_out], None))
     settings = config.manifold_training.model_copy(update={"epochs": 2 * options.epochs})
     title = "ambient flow"
     fit(flow, likelihood, len(y) - held_out, settings, seed=1, title=title, reporter=terminal_reporter())
@@ -128,7 +127,8 @@ def _ambient(points: Points, _: int, options: argparse.Namespace, __: Path) -> t
     def density(x: Points) -> Points:
         with torch.no_grad():
             scaled, log_det = scaling(torch.from_numpy(x))
-            return (flow.log_prob(scaled) + log_det).numpy()
+            found: Points = (flow.log_prob(scaled) + log_det).numpy()
+        return found
 
     with torch.no_grad():
         noise = torch.randn(options.test, y.shape[1], generator=torch.Generator().manual_seed(1)).double()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
 
@@ -11,26 +10,31 @@ import numpy as np
 from benchmarks.plane_sets import jensen_shannon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Points = NDArray[np.float64]
 
 CIRCLE: Final = (1.0, -1.0)
+_SPREAD, _FUZZ = np.pi / 4, 0.01  # of angle and radius, as in the paper's code
 _STEP, _BURN_IN, _CHAINS = 0.01, 1000, 200
 _WRAPS: Final = np.arange(-3, 4) * 2 * np.pi
-_ACROSS: Final = np.linspace(-0.6, 0.6, 241)  # radii at which an ambient density is summed across the circle
+# radii less 1 at which an ambient density is integrated across the circle: finest where it is
+_ACROSS: Final = np.unique(np.concatenate([np.linspace(-0.6, 0.6, 121), np.linspace(-0.05, 0.05, 401)]))
 
 
 def circle(n: int, seed: int) -> Points:
-    """Points (n, 2) on the circle, the angle N(0, 1)."""
-    angle = np.random.default_rng(seed).normal(size=n)
-    return np.array(CIRCLE) + np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    """Points (n, 2) near the circle: normal angle and radius."""
+    rng = np.random.default_rng(seed)
+    angle, radius = _SPREAD * rng.normal(size=n), 1 + _FUZZ * rng.normal(size=n)
+    return np.asarray(np.array(CIRCLE) + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1))
 
 
 def lorenz(n: int, seed: int) -> Points:
     """Points (n, 3) of trajectories on the attractor, in standard deviations of a long run."""
     rng = np.random.default_rng(seed)
-    state = rng.normal(size=(_CHAINS, 3)) + [0.0, 0.0, 25.0]
+    state = rng.normal(np.array([0.0, 0.0, 25.0]), 1.0, (_CHAINS, 3))
     kept = []
     each = -(-n // _CHAINS)
     for step in range(_BURN_IN + 10 * each):
@@ -49,21 +53,24 @@ def circle_errors(generated: Points, log_prob: Callable[[Points], Points], *, am
         log_prob: log density of points (K, 2).
         ambient: whether it is one of the plane, to be integrated across the circle; else one per length of the curve.
     """
-    angle = np.random.default_rng(5).normal(size=300)
-    known = np.log(np.exp(-0.5 * (angle[:, None] + _WRAPS) ** 2).sum(1) / np.sqrt(2 * np.pi))
+    angle = _SPREAD * np.random.default_rng(5).normal(size=300)
+    from scipy.integrate import trapezoid
+
+    density = np.exp(-0.5 * ((angle[:, None] + _WRAPS) / _SPREAD) ** 2) / (np.sqrt(2 * np.pi) * _SPREAD)
+    known = np.log(density.sum(1))
     on = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     centre = np.array(CIRCLE)
     if ambient:
         across = np.stack([np.exp(log_prob(centre + (1 + r) * on)) * (1 + r) for r in _ACROSS], axis=1)
-        found = np.log(across.sum(1) * (_ACROSS[1] - _ACROSS[0]))
+        found = np.log(trapezoid(across, _ACROSS, axis=1))
     else:
         found = log_prob(centre + on)
-    distance = np.abs(np.linalg.norm(generated - centre, axis=1) - 1)
+    distance = np.abs(np.asarray(np.linalg.norm(generated - centre, axis=1)) - 1)
     return {"distance": float(distance.mean()), "density_error": float(np.abs(found - known).mean())}
 
 
 def attractor_errors(generated: Points) -> dict[str, float]:
-    """Distance of points from the attractor, less that of true ones, and divergence in cells of pairs of coordinates."""
+    """Distance of points from the attractor, less that of true ones, and divergence in cells of two coordinates."""
     from scipy.spatial import cKDTree
 
     tree = cKDTree(lorenz(200_000, 11))

@@ -52,10 +52,11 @@ class Pair:
     target: str
 
     def directory(self, out: Path) -> Path:
+        """Where the pair's results are."""
         return out / self.kind / f"{self.source}-to-{self.target}"
 
     def sets(self, n: int, seed: int) -> tuple[FeatureTable, FeatureTable]:
-        """n points of both, independent even if the shapes are the same."""
+        """Draw n points of both, independent even if the shapes are the same."""
         conditional = KINDS[self.kind]
         return (
             plane_table(self.source, n, 2 * seed, conditional=conditional),
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
             reporter.message(f"{pair.kind}: {pair.source} to {pair.target}, {method}")
             densities = None if method == _DENSITIES else Morphing.load(pair.directory(options.out) / _DENSITIES)
             began = time.process_time()
-            entries = {"method": method, "seed": options.seed, **_schedules(options)}
+            entries = {"method": method, "seed": options.seed, "penalty": options.penalty, **_schedules(options)}
             config = build(MorphingConfig, with_overrides(entries, options.set or ()), where="--set")
             work = Run(directory=directory / "training", resume=True, reporter=reporter)
             morphing = fit_morphing(*train_sets, config, densities=densities, run=work)
@@ -136,12 +137,19 @@ def table(out: Path) -> str:
             for target in SHAPES:
                 directory = Pair(kind, source, target).directory(out)
                 files = {method: directory / method / "result.json" for method in METHODS}
-                found = {m: json.loads(f.read_text(encoding="utf-8")) for m, f in files.items() if f.exists()}
+                found: dict[str, Any] = {
+                    m: json.loads(f.read_text(encoding="utf-8")) for m, f in files.items() if f.exists()
+                }
                 if found:
                     rows.append(_row(source, target, found))
         if rows:
             head = ["", "before", "floor", *names]
-            lines += [f"{kind}: JSD x1e3 / distance moved", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+            lines += [
+                f"{kind}: JSD x1e3 / distance moved",
+                "",
+                "| " + " | ".join(head) + " |",
+                "|---" * len(head) + "|",
+            ]
             lines += [*rows, ""]
     return "\n".join(lines) + "\n" if lines else "nothing measured yet\n"
 
@@ -153,7 +161,7 @@ def draw(options: argparse.Namespace) -> None:
         trained = {m: directory / m for m in METHODS if (directory / m / "result.json").exists()}
         if trained:
             source, target = pair.sets(options.test, 1000)
-            morphed = {
+            morphed: dict[str, FeatureTable] = {
                 m: Morphing.load(path).apply(source, seed=1, out_of_range="clamp") for m, path in trained.items()
             }
             path = options.out / "figures" / f"{pair.kind}-{pair.source}-{pair.target}.png"
@@ -163,7 +171,11 @@ def draw(options: argparse.Namespace) -> None:
 
 def _row(source: str, target: str, found: dict[str, dict[str, Any]]) -> str:
     one = next(iter(found.values()))
-    cells = [f"{source} to {target}".replace("_", " "), f"{1e3 * one['jsd_before']:.1f}", f"{1e3 * one['jsd_floor']:.1f}"]
+    cells = [
+        f"{source} to {target}".replace("_", " "),
+        f"{1e3 * one['jsd_before']:.1f}",
+        f"{1e3 * one['jsd_floor']:.1f}",
+    ]
     for method in METHODS:
         entry = found.get(method)
         cells.append("" if entry is None else f"{1e3 * entry['jsd']:.1f} / {entry['moved']['value']:.3f}")
@@ -193,6 +205,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=64, help="of the transport")
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--penalty", type=float, default=1.0, help="weight of the distance (default: 1)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", type=_names, default=tuple(KINDS), help="unconditional,conditional")
     parser.add_argument("--shapes", type=_names, default=tuple(SHAPES), help=f"default: {','.join(SHAPES)}")

@@ -7,7 +7,6 @@ in [-4, 4]^2. The conditional sets are these, turned by an angle that is uniform
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,8 @@ import numpy as np
 from hepflows.feature_table import Column, FeatureTable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     Points = NDArray[np.float64]
@@ -25,12 +26,13 @@ MAX_ANGLE = np.pi / 4
 def four_circles(n: int, rng: np.random.Generator) -> Points:
     angle = rng.uniform(0, 2 * np.pi, n)
     centre = 2.0 * rng.integers(0, 2, (n, 2)) - 1.0
-    return centre + 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.1 * rng.normal(size=(n, 2))
+    circle = 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.asarray(centre + circle + 0.1 * rng.normal(size=(n, 2)))
 
 
 def star(n: int, rng: np.random.Generator) -> Points:
     arm = np.stack([0.6 + 2 * rng.random(n), np.zeros(n)], axis=1) + 0.1 * rng.normal(size=(n, 2))
-    return rotated(arm, np.pi / 2 * rng.integers(0, 4, n))
+    return rotated(arm, np.asarray(np.pi / 2 * rng.integers(0, 4, n), np.float64))
 
 
 def checkerboard(n: int, rng: np.random.Generator) -> Points:
@@ -54,7 +56,7 @@ def rotated(points: Points, angle: NDArray[np.float64]) -> Points:
 
 
 def plane_table(shape: str, n: int, seed: int, *, conditional: bool) -> FeatureTable:
-    """n points of a shape, turned by an angle that is their condition if `conditional`."""
+    """Points of a shape, turned by an angle that is their condition if `conditional`; n of them."""
     rng = np.random.default_rng(seed)
     points = SHAPES[shape](n, rng)
     columns = (Column(name="x"), Column(name="y"))
@@ -82,7 +84,7 @@ def jensen_shannon(first: Points, second: Points, *, bins: int = 50, reach: floa
     edges = np.linspace(-reach, reach, bins + 1)
     shares = []
     for points in (first, second):
-        counts = np.histogram2d(*points.T, bins=(edges, edges))[0].ravel()
+        counts = np.histogram2d(points[:, 0], points[:, 1], bins=[edges, edges])[0].ravel()
         shares.append(np.append(counts, len(points) - counts.sum()) / len(points))
     mean = 0.5 * (shares[0] + shares[1])
     terms = [np.where(p > 0, p * np.log2(np.where(p > 0, p, 1) / np.where(mean > 0, mean, 1)), 0).sum() for p in shares]

@@ -1,8 +1,9 @@
 """Estimating a shower energy scale with a flow's own likelihood, with coverage by toys.
 
-The flow learns p(x | E, a) of the observables of a shower at incident energy E whose deposits are scaled by a; the
-training draws a uniformly in [0.9, 1.1]. An experiment of n showers has the log likelihood sum log p(x_i | E_i, a). The
-interval of a follows from -2 ln of the likelihood ratio, first by Wilks' theorem, then by the quantile of toys.
+The flow learns p(x | E, a) of the layer energies of a shower at incident energy E, read out with a sampling fluctuation
+of 10 % / sqrt(deposit in GeV) and scaled by a; the training draws both anew each time, a uniformly in [0.9, 1.1]. An
+experiment of n showers has the log likelihood sum log p(x_i | E_i, a). The interval of a follows from -2 ln of the
+likelihood ratio, first by Wilks' theorem, then by the quantile of toys.
 
     python examples/flow_inference.py
 """
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 OBSERVABLES = ("layer_energy_0", "layer_energy_1", "layer_energy_2")
 LOW, HIGH = 0.9, 1.1
 GRID = np.linspace(0.92, 1.08, 33)
+STOCHASTIC, NOISE_GEV = 0.1, 0.05
+"""Sampling fluctuation at 1 GeV, and what keeps that of tiny deposits finite."""
 WILKS_68 = 0.9889
 """68 % quantile of chi-square with one degree of freedom."""
 
@@ -59,8 +62,18 @@ def _context(energy: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return torch.cat([energy, (scale - 1) / (HIGH - 1)], dim=1)
 
 
+def read_out(deposits_mev: Floats, scale: float, seed: int) -> Floats:
+    """What the calorimeter measures of deposits (N, D), with fluctuations that keep energies positive."""
+    noise = torch.randn(deposits_mev.shape, generator=torch.Generator().manual_seed(seed))
+    return _fluctuated(torch.tensor(deposits_mev), noise).numpy() * scale
+
+
+def _fluctuated(deposits_mev: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    return deposits_mev * torch.exp(STOCHASTIC * noise / (deposits_mev / 1000 + NOISE_GEV).sqrt())
+
+
 def fit_likelihood(x: Floats, energy_gev: Floats, *, epochs: int = 30, seed: int = 1) -> Likelihood:
-    """Train on showers (N, D), each at a new scale every time it is seen."""
+    """Train on deposits (N, D) in MeV, each read out anew every time it is seen."""
     events, e_gev = torch.tensor(x, dtype=torch.float32), torch.tensor(energy_gev[:, None], dtype=torch.float32)
     observables, energy = Scaling([True] * x.shape[1]), Scaling([True])
     observables.fit(events)
@@ -72,7 +85,8 @@ def fit_likelihood(x: Floats, energy_gev: Floats, *, epochs: int = 30, seed: int
     def batch(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         scale = LOW + (HIGH - LOW) * torch.rand(len(rows), 1)
         with torch.no_grad():
-            return observables(events[rows] * scale)[0], _context(energy(e_gev[rows])[0], scale)
+            measured = scale * _fluctuated(events[rows], torch.randn(len(rows), events.shape[1]))
+            return observables(measured)[0], _context(energy(e_gev[rows])[0], scale)
 
     objective = MaximumLikelihood(flow, lambda rows: batch(rows + n), lambda: batch(torch.arange(n)))
     settings = TrainingConfig(epochs=epochs, batch_size=100, learning_rate=3e-3, schedule="cosine")
@@ -84,7 +98,7 @@ def experiments(
     likelihood: Likelihood, x: Floats, energy_gev: Floats, scale: float, *, n: int, toys: int, seed: int
 ) -> tuple[Floats, Floats]:
     """Estimates (T,) and -2 ln likelihood ratio at the true scale (T,) of toys of n showers each, drawn from (N, D)."""
-    profile = likelihood.profile(x * scale, energy_gev)
+    profile = likelihood.profile(read_out(x, scale, seed), energy_gev)
     rows = np.random.default_rng(seed).integers(0, len(x), (toys, n))
     summed = profile[rows].sum(axis=1)
     at = int(np.argmin(np.abs(GRID - scale)))

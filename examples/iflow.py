@@ -72,7 +72,7 @@ def log_density(flow: ConditionalFlow, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(flow: ConditionalFlow, n: int, dimensions: int) -> Tensor:
-    """n points of the mixture, shape (n, D)."""
+    """Draw n points of the mixture, shape (n, D)."""
     x = torch.sigmoid(flow.sample(torch.randn(n, dimensions)))
     uniform = torch.rand(n, 1) < _UNIFORM
     return torch.where(uniform, torch.rand(n, dimensions), x)
@@ -99,7 +99,9 @@ def train(
 
 
 @torch.no_grad()
-def integrate(flow: ConditionalFlow | None, integrand: Integrand, dimensions: int, n: int, *, seed: int = 2) -> Integral:
+def integrate(
+    flow: ConditionalFlow | None, integrand: Integrand, dimensions: int, n: int, *, seed: int = 2
+) -> Integral:
     """Integral over the unit cube with n points of a flow, or uniform ones for None."""
     torch.manual_seed(seed)
     x = torch.rand(n, dimensions) if flow is None else draw(flow, n, dimensions)
@@ -129,7 +131,9 @@ def main() -> None:
     print(f"exact     {exact_double_peak(dimensions):.5f}")
     for name, flow in (("uniform", None), ("flow", train(double_peak, dimensions))):
         found = integrate(flow, double_peak, dimensions, n)
-        print(f"{name:9} {found.value:.5f} +- {found.error:.5f}, relative spread of weights {found.relative_spread:.2f}")
+        print(
+            f"{name:9} {found.value:.5f} +- {found.error:.5f}, relative spread of weights {found.relative_spread:.2f}"
+        )
 
 
 if __name__ == "__main__":

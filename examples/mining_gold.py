@@ -130,9 +130,8 @@ def train_ratio(events: Events, method: str, *, steps: int = 1000, weight: float
         seed: of weights and batches.
     """
     torch.manual_seed(seed)
-    x, theta, log_ratio, score, numerator = (
-        torch.tensor(part, dtype=torch.float32)
-        for part in (events.x, events.theta, events.log_ratio, events.score, events.numerator)
+    x, log_ratio, score, numerator = (
+        torch.tensor(part, dtype=torch.float32) for part in (events.x, events.log_ratio, events.score, events.numerator)
     )
     from_numerator = (torch.arange(len(x)) % 2 == 0).float()
     model = LogRatio()
@@ -208,7 +207,9 @@ def profile_statistic(log_ratio: Floats) -> Floats:
     return np.asarray(2 * (log_ratio.max(-1, keepdims=True) - log_ratio))
 
 
-def limits(model: LogRatio, theta: float, *, events: int, toys: int, seed: int, level: float = 0.9) -> tuple[float, float]:
+def limits(
+    model: LogRatio, theta: float, *, events: int, toys: int, seed: int, level: float = 0.9
+) -> tuple[float, float]:
     """Coverage of theta and mean length of intervals from experiments of some events each, toys at every grid point."""
     grid = np.linspace(LOW, HIGH, 13)
     rng = np.random.default_rng(seed)
@@ -235,12 +236,12 @@ def main() -> None:
     for n in (1000, 10_000):
         with torch.no_grad():
             local = train_sally(n)(2 * torch.tensor(x, dtype=torch.float32) - 1)[:, 0].numpy()
-        print(f"{n:7} SALLY   correlation with the slope of log r at the reference {np.corrcoef(local, slope)[0, 1]:.3f}")
+        print(f"{n:7} SALLY   correlation with the slope of log r {np.corrcoef(local, slope)[0, 1]:.3f}")
         for method in METHODS:
             model = train_ratio(training_events(n, 3), method)
             error = float(np.sqrt(((log_ratios(model, x, grid) - best) ** 2).mean()))
             coverage, length = limits(model, 1.25, events=20, toys=300, seed=5)
-            print(f"{n:7} {method:7} error of log r {error:.3f}; 90 % limits: coverage {coverage:.2f}, length {length:.2f}")
+            print(f"{n:7} {method:7} error of log r {error:.3f}; 90 % limits cover {coverage:.2f}, length {length:.2f}")
 
 
 if __name__ == "__main__":

@@ -95,7 +95,9 @@ def _export_morphing(artefact: Path, out: Path, *, force: bool, as_json: bool) -
 
     result = morphing_to_onnx(Morphing.load(artefact), out, force=force)
     difference = result.difference.to_dict()
-    text = f"{result.model}  {result.n_bytes / 1e6:.2f} MB, off by at most {difference['maximum']:.2g} standard deviations"
+    text = (
+        f"{result.model}  {result.n_bytes / 1e6:.2f} MB, off by at most {difference['maximum']:.2g} standard deviations"
+    )
     _print(json.dumps(difference, indent=1) if as_json else text)
     return 0
 

@@ -71,9 +71,7 @@ class _Graph(nn.Module):
         return out
 
 
-def morphing_to_onnx(
-    morphing: Morphing, path: str | os.PathLike[str], *, force: bool = False
-) -> ExportedMorphing:
+def morphing_to_onnx(morphing: Morphing, path: str | os.PathLike[str], *, force: bool = False) -> ExportedMorphing:
     """Write a morphing as one self-contained ONNX file.
 
     Args:

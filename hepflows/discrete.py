@@ -51,9 +51,7 @@ def find_grid(values: NDArray[np.float64]) -> Grid:
     return Grid(float(different[0]), float((different[-1] - different[0]) / np.round(index[-1])))
 
 
-def spread(
-    values: NDArray[np.float64], grids: Sequence[Grid], uniform: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def spread(values: NDArray[np.float64], grids: Sequence[Grid], uniform: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values (N, D) with (u - 1/2) steps added, u of (N, D) in (0, 1)."""
     steps = np.array([grid.step for grid in grids])
     return np.asarray(values + (uniform - 0.5) * steps)

@@ -64,9 +64,7 @@ class FeatureTable:
             ("conditions", self.conditions, self.condition_values),
         ):
             if values.shape != (n, len(columns)):
-                raise DataError(
-                    "table has the wrong shape", where=what, expected=(n, len(columns)), found=values.shape
-                )
+                raise DataError("table has the wrong shape", where=what, expected=(n, len(columns)), found=values.shape)
         names = [column.name for column in (*self.features, *self.conditions)]
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)

@@ -200,10 +200,10 @@ def _write_parquet(table: FeatureTable, path: Path) -> None:
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow as pa
+        import pyarrow.parquet as _  # noqa: F401 - makes it an attribute of pa
     except ImportError:
         raise MissingDependencyError(
             "reading and writing Parquet needs pyarrow", remedy='pip install "hepflows[parquet]"'
         ) from None
-    return pyarrow
+    return pa

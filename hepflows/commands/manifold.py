@@ -43,7 +43,8 @@ def train(
     out: Annotated[Path, Parameter(help="Directory of the M-flow; checkpoints go to its folder training.")],
     observables: Annotated[str | None, Parameter(help="Observables around the manifold, as NAME,NAME.")] = None,
     inputs: Annotated[
-        str | None, Parameter(help="Instead, an input set of the task's classifier test: log for the voxels of showers.")
+        str | None,
+        Parameter(help="Instead, an input set of the task's classifier test: log for the voxels of showers."),
     ] = None,
     conditions: Annotated[str | None, Parameter(help="Conditions of the density, as NAME,NAME.")] = None,
     set_: Overrides = None,
@@ -175,9 +176,7 @@ def _table(
     )
 
 
-def _measured_alike(
-    trained: Manifold, path: Path, part: str, task: str | None, read: list[str] | None
-) -> FeatureTable:
+def _measured_alike(trained: Manifold, path: Path, part: str, task: str | None, read: list[str] | None) -> FeatureTable:
     """The file's events as those of the training were described."""
     inputs = trained.document.provenance.get("inputs")
     observables = None if inputs else [column.name for column in trained.features]

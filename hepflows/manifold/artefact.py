@@ -105,7 +105,8 @@ class Manifold:
         noise = normal_noise(seed, first_event, len(conditions), self.model.dimensions)
         with torch.no_grad():
             given = torch.from_numpy(np.asarray(conditions, dtype=np.float32))
-            return self.model.sample(torch.from_numpy(noise), given).double().numpy()
+            made: NDArray[np.float64] = self.model.sample(torch.from_numpy(noise), given).double().numpy()
+        return made
 
     def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the artefact directory; see `hepflows.artefact.save_artefact`."""

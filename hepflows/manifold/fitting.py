@@ -123,7 +123,9 @@ def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None
         index = index.to(u.device)
         return u[index], None if context is None else context[index]
 
-    likelihood = MaximumLikelihood(model.inner, lambda index: rows(train[index.to(train.device)]), lambda: rows(held_out))
+    likelihood = MaximumLikelihood(
+        model.inner, lambda index: rows(train[index.to(train.device)]), lambda: rows(held_out)
+    )
     second = trained("inner", "density (inner flow)", config.density_training, likelihood)
     model = model.to("cpu").eval()
     training = {"outer": first.summary(), "inner": second.summary(), "n_train": len(train)}

@@ -144,11 +144,13 @@ class ManifoldModel(nn.Module):
         return self.inner.log_prob(u, self.context(conditions)) - self.log_volume(u)
 
     def log_volume(self, u: Tensor) -> Tensor:
-        """log sqrt(det(J^T J)) of coordinates (N, n) to physical observables, shape (N,)."""
+        """Compute log sqrt(det(J^T J)) of coordinates (N, n) to physical observables, shape (N,)."""
         columns = []
         with warnings.catch_warnings():
             # torch's forward mode loads a module of torch that is written in the deprecated torch.jit.script
-            warnings.filterwarnings("ignore", message=r"`torch\.jit\.script` is deprecated", category=DeprecationWarning)
+            warnings.filterwarnings(
+                "ignore", message=r"`torch\.jit\.script` is deprecated", category=DeprecationWarning
+            )
             for k in range(self.dimensions):
                 tangent = torch.zeros_like(u)
                 tangent[:, k] = 1.0
@@ -156,7 +158,8 @@ class ManifoldModel(nn.Module):
         jacobian = torch.stack(columns, dim=2)
         # half the log-determinant of J^T J by QR: squaring would lose half of the digits
         upper = torch.linalg.qr(jacobian, mode="r").R
-        return upper.diagonal(dim1=1, dim2=2).abs().log().sum(1)
+        volume: Tensor = upper.diagonal(dim1=1, dim2=2).abs().log().sum(1)
+        return volume
 
     def sample(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Physical observables (N, d) on the manifold from standard normal noise (N, n)."""

@@ -21,7 +21,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from hepflows.artefact import GeneratorDocument
@@ -174,9 +173,7 @@ def _fit_transport(
 ) -> dict[str, Any]:
     if model.transport is None:
         raise TypeError("base transfer has no transport to train")
-    (source, source_out), (target, target_out) = (
-        _parts(batch, one) for batch, one in zip(batches, sets, strict=True)
-    )
+    (source, source_out), (target, target_out) = (_parts(batch, one) for batch, one in zip(batches, sets, strict=True))
     objective = TransportObjective(
         model,
         lambda index: _rows(source, index),

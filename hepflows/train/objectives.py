@@ -34,8 +34,8 @@ class MaximumLikelihood:
 
     Args:
         flow: the flow that is trained.
-        training: gives features (N, D) and context (N, C), or None, of the training events with these indices; called anew
-            at every step, so that it may add noise or mirror events.
+        training: gives features (N, D) and context (N, C), or None, of the training events with these indices; called
+            anew at every step, so that it may add noise or mirror events.
         validation: the same for all validation events.
         chunk: validation events evaluated at once.
     """

@@ -74,7 +74,10 @@ def test_events_on_the_plane_are_reconstructed_and_others_projected(plane: Manif
 
 def test_p_values_are_uniform_on_new_events_and_small_off_the_manifold(plane: Manifold) -> None:
     rng = np.random.default_rng(3)
-    noisy = [replace(t, values=t.values + 0.05 * rng.normal(size=t.values.shape)) for _, t in (linear(1500, 4), linear(1500, 5))]
+    noisy = [
+        replace(t, values=t.values + 0.05 * rng.normal(size=t.values.shape))
+        for _, t in (linear(1500, 4), linear(1500, 5))
+    ]
     trained = fit_manifold(noisy[0], settings())
     p = trained.score(noisy[1], density=False).p_value
     assert p.mean() == pytest.approx(0.5, abs=0.1)
@@ -95,9 +98,7 @@ def test_volume_agrees_with_the_jacobian_of_autograd() -> None:
     u = torch.randn(4, 2).double()
     found = model.log_volume(u)
     for row in range(4):
-        jacobian = torch.autograd.functional.jacobian(
-            lambda v: model.scaling.inverse(model.decode(v[None]))[0], u[row]
-        )
+        jacobian = torch.autograd.functional.jacobian(lambda v: model.scaling.inverse(model.decode(v[None]))[0], u[row])
         torch.testing.assert_close(found[row], 0.5 * torch.linalg.slogdet(jacobian.T @ jacobian).logabsdet)
     # decoded points are on the manifold: they are their own projections
     torch.testing.assert_close(model.encode(model.decode(u)), u)

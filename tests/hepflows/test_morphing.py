@@ -11,6 +11,7 @@ import torch
 
 from hepflows.errors import ArtefactError, ConditionError, DataError, Interrupted
 from hepflows.feature_table import Column, FeatureTable
+from hepflows.manifold.artefact import Manifold
 from hepflows.morphing.artefact import Morphing
 from hepflows.morphing.config import METHODS, MorphingConfig
 from hepflows.morphing.model import MorphingModel, start_at_random
@@ -85,7 +86,10 @@ def test_one_observable_is_moved_by_the_optimal_map(method: str, sets: tuple[Fea
     assert np.abs(morphed.values[:, 0] - wanted)[central].mean() < 0.15
     if method == "identity":
         spread = events.values.std()
-        assert morphed.more["movement"][central].mean() < 1.2 * np.abs(wanted - events.values[:, 0])[central].mean() / spread
+        assert (
+            morphed.more["movement"][central].mean()
+            < 1.2 * np.abs(wanted - events.values[:, 0])[central].mean() / spread
+        )
 
 
 def test_the_penalty_moves_least(trained: dict[str, Morphing]) -> None:
@@ -150,8 +154,6 @@ def test_saved_and_loaded_it_morphs_alike(trained: dict[str, Morphing], tmp_path
             trained[method].apply(events, seed=3, out_of_range="clamp").values,
         )
     with pytest.raises(ArtefactError, match="not a manifold generator"):
-        from hepflows.manifold.artefact import Manifold
-
         Manifold.load(tmp_path / "identity")
 
 
@@ -193,7 +195,11 @@ def test_sets_that_do_not_fit_are_refused(sets: tuple[FeatureTable, FeatureTable
     with pytest.raises(DataError, match="does not cover the range"):
         fit_morphing(source, replace(target, condition_values=1000 * target.condition_values), quick)
     with pytest.raises(DataError, match="too few events"):
-        fit_morphing(source, target.select(np.r_[:40, np.argsort(target.condition_values[:, 0])[[*range(7), *range(-7, 0)]]]), quick)
+        fit_morphing(
+            source,
+            target.select(np.r_[:40, np.argsort(target.condition_values[:, 0])[[*range(7), *range(-7, 0)]]]),
+            quick,
+        )
     twice = [
         replace(one, features=(*COLUMNS, Column(name="c")), values=np.column_stack([one.values, 2 * one.values[:, 0]]))
         for one in sets

@@ -65,7 +65,8 @@ def circle_errors(generated: Points, log_prob: Callable[[Points], Points], *, am
         found = np.log(trapezoid(across, _ACROSS, axis=1))
     else:
         found = log_prob(centre + on)
-    distance = np.abs(np.asarray(np.linalg.norm(generated - centre, axis=1)) - 1)
+    x, y = (generated - centre).T
+    distance = np.abs(np.hypot(x, y) - 1)
     return {"distance": float(distance.mean()), "density_error": float(np.abs(found - known).mean())}
 
 
@@ -75,7 +76,7 @@ def attractor_errors(generated: Points) -> dict[str, float]:
 
     tree = cKDTree(lorenz(200_000, 11))
     true = lorenz(len(generated), 12)
-    distance, floor = (float(tree.query(points)[0].mean()) for points in (generated, true))
+    distance, floor = (float(np.mean(tree.query(points)[0])) for points in (generated, true))
     pairs = list(combinations(range(3), 2))
     divergence = [jensen_shannon(generated[:, pair], true[:, pair], reach=3.0) for pair in map(list, pairs)]
     return {

@@ -234,8 +234,7 @@ def main() -> None:
     trained = train_ratio(training_events(200_000, 7), "RASCAL", steps=6000)
     best, slope = log_ratios(trained, x, grid), log_ratios(trained, x, np.array([REFERENCE + 0.05]))[:, 0]
     for n in (1000, 10_000):
-        with torch.no_grad():
-            local = train_sally(n)(2 * torch.tensor(x, dtype=torch.float32) - 1)[:, 0].numpy()
+        local = train_sally(n)(2 * torch.tensor(x, dtype=torch.float32) - 1)[:, 0].detach().numpy()
         print(f"{n:7} SALLY   correlation with the slope of log r {np.corrcoef(local, slope)[0, 1]:.3f}")
         for method in METHODS:
             model = train_ratio(training_events(n, 3), method)

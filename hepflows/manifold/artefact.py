@@ -149,7 +149,7 @@ class Manifold:
         known = np.asarray(self.document.extra["error_quantiles"], dtype=np.float64)
         above = 1 - np.interp(errors, known, np.linspace(0, 1, len(known)), left=0.0, right=1.0)
         n: Any = self.document.metrics["n_held_out"]
-        return np.maximum(above, 1 / (n + 1))
+        return np.asarray(np.maximum(above, 1 / (n + 1)))
 
     def _in_chunks(self, evaluate: Any, table: FeatureTable, *, width: int) -> NDArray[np.float64]:
         """Evaluate (x, conditions) -> (K, width) in float64, for the sake of the Jacobians."""

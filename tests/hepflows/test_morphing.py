@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepflows.errors import ArtefactError, ConditionError, DataError, Interrupted
+from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, Interrupted
 from hepflows.feature_table import Column, FeatureTable
 from hepflows.manifold.artefact import Manifold
 from hepflows.morphing.artefact import Morphing
@@ -183,6 +183,20 @@ def test_discrete_observables_stay_on_their_grid_and_incomplete_events_as_they_a
     np.testing.assert_array_equal(morphed.values[4], events.values[4])
     np.testing.assert_array_equal(morphed.more["source_n"], events.values[:, 0])
     assert morphed.more["morphed"].sum() == len(events) - 1
+
+
+def test_densities_of_another_method_are_taken_over(
+    sets: tuple[FeatureTable, FeatureTable], trained: dict[str, Morphing]
+) -> None:
+    quick = config("unidirectional", epochs=1)
+    morphing = fit_morphing(*sets, quick, densities=trained["base_transfer"])
+    for part in ("scaling", "condition_scaling", "source", "target"):
+        for name, value in getattr(morphing.model, part).state_dict().items():
+            assert torch.equal(value, getattr(trained["base_transfer"].model, part).state_dict()[name])
+    assert set(morphing.document.training) == {"transport", "n_source", "n_target"}
+    other = config("unidirectional", base={"blocks": 1, "hidden": (16,)})
+    with pytest.raises(ConfigError, match="other observables, conditions or networks"):
+        fit_morphing(*sets, other, densities=trained["base_transfer"])
 
 
 def test_sets_that_do_not_fit_are_refused(sets: tuple[FeatureTable, FeatureTable]) -> None:

@@ -42,7 +42,8 @@ def export(
 ) -> int:
     """Write a trained generator as one self-contained ONNX file, or check one with --verify.
 
-    Beside NAME.onnx appear NAME.manifest.json (metadata and hashes), NAME.golden.bin (test events for hosts)
+    A morphing (`hepflows morph train`) becomes one file with its metadata inside, see docs/morphing.md. Of generators,
+    beside NAME.onnx appear NAME.manifest.json (metadata and hashes), NAME.golden.bin (test events for hosts)
     and MODEL_CARD.md. Nothing is written unless ONNX Runtime reproduces torch within the tolerance.
 
     Parameters
@@ -64,6 +65,12 @@ def export(
             "an export needs an artefact and a file to write",
             remedy="hepflows export ARTEFACT --out NAME.onnx, or hepflows export --verify NAME.onnx",
         )
+    from hepflows.artefact import read_document
+
+    if artefact.is_dir() and read_document(artefact).task == "morphing":
+        if (profile, weights, report, max_energy_gev) != ("generic", "float32", None, None):
+            raise ConfigError("a morphing has no profiles, reports or other weights", remedy="leave all but --out out")
+        return _export_morphing(artefact, out, force=force, as_json=as_json)
     from exporters.onnx import to_onnx
     from hepflows import registry
 
@@ -79,6 +86,19 @@ def export(
         force=force,
     )
     _print(json.dumps(result.parity.to_dict(), indent=1) if as_json else _exported(result))
+    return 0
+
+
+def _export_morphing(artefact: Path, out: Path, *, force: bool, as_json: bool) -> int:
+    from exporters.morphing import morphing_to_onnx
+    from hepflows.morphing.artefact import Morphing
+
+    result = morphing_to_onnx(Morphing.load(artefact), out, force=force)
+    difference = result.difference.to_dict()
+    text = (
+        f"{result.model}  {result.n_bytes / 1e6:.2f} MB, off by at most {difference['maximum']:.2g} standard deviations"
+    )
+    _print(json.dumps(difference, indent=1) if as_json else text)
     return 0
 
 

@@ -41,6 +41,8 @@ class PluginError(HepflowsError):
 
 
 _ABSENT = object()
+_APPLIED_BY = {"morphing": "hepflows morph apply", "manifold": "hepflows manifold check"}
+"""Artefacts of the engine's own that are no generators, and the commands that use them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +231,14 @@ def load(path: str | os.PathLike[str], *, device: str = "cpu") -> AnyGenerator:
         return runtime(suffix)(path)
     document = read_document(path)
     name = document.task
+    if name in _APPLIED_BY:
+        raise ArtefactError(
+            "this artefact generates no events",
+            where=path,
+            expected="a generator",
+            found=f"task {name}",
+            remedy=f"use it with `{_APPLIED_BY[name]}`",
+        )
     if name not in plugins("hepflows.tasks"):
         raise ArtefactError(
             "no installed package can load this artefact",

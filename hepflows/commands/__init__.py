@@ -9,6 +9,8 @@ BUILT_IN = {
     "refine": "hepflows.commands.refine:refine",
     "generate": "hepflows.commands.generate:generate",
     "models": "hepflows.commands.models:models",
+    "morph": "hepflows.commands.morph:morph",
+    "manifold": "hepflows.commands.manifold:manifold",
     "benchmark": "hepflows.commands.benchmark:benchmark",
     "demo": "hepflows.commands.demo:demo",
 }

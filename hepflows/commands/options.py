@@ -151,6 +151,20 @@ def parse_part(text: str) -> tuple[float, float]:
     return part
 
 
+def name_list(text: str | None, option: str) -> list[str] | None:
+    """Read ``a,b,c``; None stays None.
+
+    Raises:
+        ConfigError: a name is empty or occurs twice.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if "" in names or len(set(names)) != len(names):
+        raise ConfigError("not a list of different names", where=option, expected="NAME,NAME", found=text)
+    return names
+
+
 def resolve_device(name: str) -> str:
     """Check that a device exists; ``auto`` is the GPU if there is one.
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
     from hepflows.flow import ConditionalFlow
 
-Batch = tuple["Tensor", "Tensor"]
+Batch = tuple["Tensor", "Tensor | None"]
+"""Features (N, D), and context (N, C) or None."""
 
 
 class Objective(Protocol):
@@ -33,8 +34,8 @@ class MaximumLikelihood:
 
     Args:
         flow: the flow that is trained.
-        training: gives features (N, D) and context (N, C) of the training events with these indices; called anew
-            at every step, so that it may add noise or mirror events.
+        training: gives features (N, D) and context (N, C), or None, of the training events with these indices; called
+            anew at every step, so that it may add noise or mirror events.
         validation: the same for all validation events.
         chunk: validation events evaluated at once.
     """
@@ -56,6 +57,13 @@ class MaximumLikelihood:
 
     def validation_loss(self) -> float:
         """Negative log-likelihood of the validation events, averaged over events."""
-        x, context = self._validation()
-        parts = zip(x.split(self._chunk), context.split(self._chunk), strict=True)
-        return -float(torch.cat([self._flow.log_prob(a, b) for a, b in parts]).double().mean())
+        parts = [self._flow.log_prob(x, context) for x, context in in_chunks(self._validation(), self._chunk)]
+        return -float(torch.cat(parts).double().mean())
+
+
+def in_chunks(batch: Batch, size: int) -> Iterator[Batch]:
+    """Yield a batch in pieces of at most `size` events."""
+    x, context = batch
+    for start in range(0, len(x), size):
+        rows = slice(start, start + size)
+        yield x[rows], None if context is None else context[rows]

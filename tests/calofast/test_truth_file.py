@@ -211,7 +211,9 @@ def test_bad_settings(tmp_path: Path, double: ModuleType, settings: dict[str, An
 
 
 SCRIPT = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it would be ignored
 sys.path.insert(0, {folder!r})
 import double_of_geant4 as double
 from calofast.truth import Request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.quoting import with_error
 from jetgen.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -62,11 +63,4 @@ def _one(kind: str, entries: Mapping[str, Any], metrics: Collection[str]) -> str
 def _cell(entry: Mapping[str, float] | None, factor: float) -> str:
     if entry is None:
         return ""
-    value, error = entry["value"] * factor, entry["error"] * factor
-    # two digits of the error, and the value to the same place
-    places = max(0, 1 - _exponent(error)) if error > 0 else 3
-    return f"{value:.{places}f} ± {error:.{places}f}"
-
-
-def _exponent(value: float) -> int:
-    return int(f"{value:e}".partition("e")[2])
+    return with_error(entry["value"] * factor, entry["error"] * factor)

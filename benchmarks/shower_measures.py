@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 import calofast as cf
 import validation
 from hepflows.splitting import condition_groups
+from validation.boosted import boosted_test
 
 if TYPE_CHECKING:
     from calofast.generator import CaloGenerator
 
-INPUTS = ("low", "low_normed", "log", "high")
-SEED = 7
+INPUTS: Final = ("low", "low_normed", "log", "high")
+SEED: Final = 7
 _BATCHES = (1, 100, 10_000)
+
+Found = dict[str, dict[str, Any]]
+"""Metric -> value, error and more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class Measurer:
 
     Attributes:
         reference: held-out showers.
-        preset: of the classifiers.
+        preset: of the neural classifiers.
         trainings: of each classifier.
         epochs: of each training, None for the preset's.
         seed: of all draws.
@@ -43,46 +47,62 @@ class Measurer:
     epochs: int | None = None
     seed: int = 0
 
-    def __call__(self, sample: cf.Showers) -> dict[str, dict[str, Any]]:
-        """Every metric with value, error and floor."""
+    def metrics(self, sample: cf.Showers) -> Found:
+        """Every metric that needs no classifier, with value, error and floor."""
         settings = validation.Settings(preset="quick", trainings=0, seed=self.seed)
         report = validation.compare(self.reference, {"sample": sample}, cf.OBSERVABLES, settings=settings)
         content: Any = report.to_json()
-        found: dict[str, dict[str, Any]] = {
+        return {
             name: {key: entry.get(key) for key in ("value", "error", "floor", "n")}
             for name, entry in content["samples"]["sample"].items()
         }
-        for inputs in INPUTS:
-            found[f"auc_{inputs}"] = self._auc(self.reference, sample, inputs) | {
-                "floor": self._auc(*self._halves(), inputs)["value"]
-            }
-        return found
 
-    def _halves(self) -> tuple[cf.Showers, cf.Showers]:
-        return self.reference.split(0.5, seed=self.seed)
+    def classifiers(self, sample: cf.Showers) -> Found:
+        """Every classifier's AUC."""
+        return self._classifiers(self.reference, sample)
 
-    def _auc(self, reference: cf.Showers, sample: cf.Showers, inputs: str) -> dict[str, Any]:
+    def floors(self) -> Found:
+        """The AUCs of one half of the reference against the other."""
+        return self._classifiers(*self.reference.split(0.5, seed=self.seed))
+
+    def auc(self, reference: cf.Showers, sample: cf.Showers, inputs: str) -> dict[str, Any]:
+        """Mean AUC of neural classifiers with these inputs."""
         domain = cf.OBSERVABLES
         real, made = (domain.classifier_inputs(s, preset=self.preset, inputs=inputs) for s in (reference, sample))
-        groups = condition_groups(*(domain.condition(showers) for showers in (reference, sample)))
         preset = validation.PRESETS[self.preset]
         result = validation.two_sample_test(
             real,
             made,
             preset=replace(preset, trainings=self.trainings, epochs=self.epochs or preset.epochs),
-            groups=(groups[0], groups[1]),
+            groups=_groups(reference, sample),
             mirrors=domain.mirrors(reference, inputs=inputs),
             seed=self.seed,
         )
-        spread = float(np.std(result.auc, ddof=1)) if len(result.auc) > 1 else 0.0
-        return {
-            "value": float(np.mean(result.auc)),
-            "error": float(np.hypot(spread / np.sqrt(len(result.auc)), result.auc_test_error)),
-            "spread": spread,
-            "n_train_per_class": result.n_train_per_class,
-            "preset": self.preset,
+        return _entry(*result.summary("auc"), result.n_train_per_class) | {
             "trainings": len(result.auc),
+            "preset": self.preset,
+            "epochs": self.epochs or preset.epochs,
         }
+
+    def _classifiers(self, reference: cf.Showers, sample: cf.Showers) -> Found:
+        boosted = boosted_test(
+            *(cf.OBSERVABLES.classifier_inputs(s, preset=self.preset, inputs="high") for s in (reference, sample)),
+            groups=_groups(reference, sample),
+            repeats=self.trainings,
+            seed=self.seed,
+        )
+        trees = _entry(*boosted.summary(), boosted.n_train_per_class) | {"trainings": len(boosted.auc)}
+        return {f"auc_{inputs}": self.auc(reference, sample, inputs) for inputs in INPUTS} | {"auc_gbt": trees}
+
+
+def _groups(reference: cf.Showers, sample: cf.Showers) -> tuple[Any, Any]:
+    """Showers of the same conditions stay in one part of a classifier's split."""
+    first, second = condition_groups(*map(cf.OBSERVABLES.condition, (reference, sample)))
+    return first, second
+
+
+def _entry(value: float, error: float, spread: float, n_train_per_class: int) -> dict[str, Any]:
+    return {"value": value, "error": error, "spread": spread, "n_train_per_class": n_train_per_class}
 
 
 def sampling_ms(generator: CaloGenerator, energies: np.ndarray[Any, Any]) -> dict[str, float]:

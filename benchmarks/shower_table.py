@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         if options.action == "show":
-            sys.stdout.write(tables(collect(options.out)))
+            sys.stdout.write(tables(collect(options.out), floors(options.out)))
         else:
             run(options)
     except HepflowsError as error:
@@ -63,18 +63,21 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measure(cell: Cell, kind: str, plan: Mapping[str, Any], options: argparse.Namespace) -> None:
-    """Compare a generator's showers with held-out ones and write its result."""
+    """Compare a generator's showers with held-out ones and write its result, and the particle's floor if need be."""
     reference = held_out_showers(cell.particle, _of(cell.particle, options.further_test))
     generator = CaloGenerator.load(cell.artefact(kind))
     sample = generator.sample(reference.incident_energy_gev, seed=SEED, out_of_range="clamp")
     measurer = Measurer(reference=reference, preset=options.preset, trainings=options.trainings, epochs=options.epochs)
+    floor = _floor(options.out, cell.particle)
+    if not floor.exists():
+        write_json(floor, {"n_reference": len(reference), "metrics": measurer.floors()})
     result = {
         "particle": cell.particle,
         "recipe": cell.recipe,
         "kind": kind,
         "training": plan["generators"][kind],
         "n_reference": len(reference),
-        "metrics": measurer(sample),
+        "metrics": measurer.metrics(sample) | measurer.classifiers(sample),
         "sampling_ms": sampling_ms(generator, reference.incident_energy_gev),
         "weights_bytes": (cell.artefact(kind) / "weights.safetensors").stat().st_size,
         "machine": {name: value for name, value in describe_machine().items() if name in _MACHINE},
@@ -91,6 +94,16 @@ def collect(out: Path) -> list[dict[str, Any]]:
     ]
     paths = [cell.result(kind) for cell in cells for kind in KINDS[cell.recipe]]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def floors(out: Path) -> dict[str, Any]:
+    """The classifiers' floors by particle."""
+    paths = {particle: _floor(out, particle) for particle in PARTICLES}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def _floor(out: Path, particle: str) -> Path:
+    return out / particle / "floor.json"
 
 
 def _of(particle: str, files: Sequence[tuple[str, Path]]) -> list[Path]:

@@ -85,8 +85,13 @@ class Measurer:
         }
 
     def _classifiers(self, reference: cf.Showers, sample: cf.Showers) -> Found:
+        real, made = (
+            cf.OBSERVABLES.classifier_inputs(showers, preset=self.preset, inputs="high").astype(np.float64)
+            for showers in (reference, sample)
+        )
         boosted = boosted_test(
-            *(cf.OBSERVABLES.classifier_inputs(s, preset=self.preset, inputs="high") for s in (reference, sample)),
+            real,
+            made,
             groups=_groups(reference, sample),
             repeats=self.trainings,
             seed=self.seed,

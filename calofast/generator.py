@@ -20,6 +20,7 @@ from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save
 from hepflows.config import build
 from hepflows.document import RESTORE, require_kind, require_ranges
 from hepflows.errors import ArtefactError, GeometryError
+from hepflows.masked_storage import with_masked, without_masked
 from hepflows.sampler import sample_in_tiles
 
 if TYPE_CHECKING:
@@ -249,14 +250,16 @@ class CaloGenerator:
 
         Args:
             directory: directory to create.
-            storage: `float16` rounds the weights of the networks, though not what preprocessing has learnt: half the
-                size, and what is loaded again differs from this generator by the rounding.
+            storage: `float16` rounds the weights of the networks, though not what preprocessing has learnt, and leaves
+                out what masks set to zero: half the size or, of teachers and students, a quarter, and what is loaded
+                again differs from this generator by the rounding.
             force: replace an existing directory.
         """
         from pathlib import Path
 
-        halved = [name for name, _ in self.model.named_parameters()] if storage == "float16" else []
-        state = self.model.state_dict()
+        halved, state = list[str](), self.model.state_dict()
+        if storage == "float16":
+            halved, state = [name for name, _ in self.model.named_parameters()], without_masked(self.model, state)
         self._document = save_artefact(directory, self._document, state, halved=halved, force=force)
         return Path(directory)
 
@@ -278,7 +281,7 @@ class CaloGenerator:
             ) from error
         require_ranges(document, config.data.conditions, where=directory)
         model = CaloFlowModel(geometry.layer_sizes, config, cast("Kind", document.kind))
-        load_state(model, state, where=directory)
+        load_state(model, with_masked(model, state), where=directory)
         return CaloGenerator(model.to(device), geometry, config, document)
 
     def condition_matrix(

@@ -16,6 +16,7 @@ from calofast.generator import CaloGenerator
 from calofast.training import CaloFlow, Run, distill, fit
 from hepflows.artefact import load_artefact
 from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, GeometryError
+from hepflows.made import MaskedLinear
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,8 +116,12 @@ def test_weights_may_be_stored_in_half_the_size(generator: CaloGenerator, tmp_pa
     parameters = {name for name, _ in generator.model.named_parameters()}
     assert {name for name, tensor in state.items() if tensor.dtype == torch.float16} == parameters
     loaded = CaloGenerator.load(tmp_path / "half")
+    masks = {
+        f"{name}.weight": part.mask for name, part in loaded.model.named_modules() if isinstance(part, MaskedLinear)
+    }
+    assert all(state[name].shape == (int(mask.sum()),) for name, mask in masks.items())
     for name, tensor in loaded.model.state_dict().items():
-        original = generator.model.state_dict()[name]
+        original = generator.model.state_dict()[name] * masks.get(name, 1)
         assert torch.equal(tensor, original.half().float() if name in parameters else original), name
     assert document.weights is not None
     assert (tmp_path / "half" / "weights.safetensors").stat().st_size == document.weights.n_bytes

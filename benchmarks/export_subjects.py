@@ -97,9 +97,8 @@ def _showers(options: Options) -> dict[str, CaloGenerator]:
     config = build(CaloFlowConfig, {"seed": options.seed, "teacher": teacher, "student": network}, where="benchmark")
     showers = read_showers(embedded_showers_path(), first=_SHOWERS)
     data = make_shower_tensors(showers, config, "cpu")
-    sizes = showers.geometry.layer_sizes
     with seeded(config.seed):
-        models = {kind: CaloFlowModel(sizes, config, kind) for kind in KINDS}
+        models = {kind: CaloFlowModel(showers.geometry, config, kind) for kind in KINDS}
         models["teacher"].fit_preprocessing(data.voxels_mev[data.train], data.conditions[data.train], data.valid)
     for model in models.values():
         sharpen(model.shower_flow, seed=options.seed)  # Flow I stays simple: its energies must stay below the incident

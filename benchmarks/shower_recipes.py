@@ -38,7 +38,11 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "data": _DATA,
         "preprocessing": _MIRRORS,
         "layer_energies": _FLOW_I,
-        "coupling": {"training": {"epochs": 60, "learning_rate": 1e-3}},
+        "coupling": {
+            "blocks": 8,
+            "width": 96,
+            "training": {"epochs": 60, "learning_rate": 2e-3, "matmul_precision": "bfloat16"},
+        },
     },
     # arXiv:2106.05285 and arXiv:2110.11377: logit, degrees counted one by one, no context in the preprocessing
     "published": {

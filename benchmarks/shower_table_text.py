@@ -87,7 +87,7 @@ def separation_ratios(metrics: Found) -> dict[str, float]:
 
 def _worst(metrics: Found, prefix: str, key: str) -> float:
     """Largest deviation from one over the bins of the incident energy."""
-    return max(abs(entry[key] - 1) for name, entry in metrics.items() if name.startswith(prefix))
+    return max(abs(float(entry[key]) - 1) for name, entry in metrics.items() if name.startswith(prefix))
 
 
 def _cost(results: Sequence[Mapping[str, Any]]) -> str:

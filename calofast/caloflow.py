@@ -17,11 +17,10 @@ from calofast.shower_flow import shower_flow
 from calofast.voxels import VoxelTransform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor
 
     from calofast.config import CaloFlowConfig
+    from calofast.geometry import Geometry
     from calofast.shower_flow import Kind
 
 
@@ -29,7 +28,7 @@ class CaloFlowModel(nn.Module):
     """Both stages with their preprocessing.
 
     Args:
-        layer_sizes: voxels of each layer.
+        geometry: cells of the calorimeter.
         config: complete configuration.
         kind: what Flow II is.
     """
@@ -37,10 +36,10 @@ class CaloFlowModel(nn.Module):
     log_energy_mean: Tensor
     log_energy_std: Tensor
 
-    def __init__(self, layer_sizes: Sequence[int], config: CaloFlowConfig, kind: Kind) -> None:
+    def __init__(self, geometry: Geometry, config: CaloFlowConfig, kind: Kind) -> None:
         super().__init__()
         self.kind = kind
-        self.n_layers, self.n_voxels = len(layer_sizes), sum(layer_sizes)
+        self.n_layers, self.n_voxels = geometry.n_layers, geometry.n_voxels
         self.n_conditions = len(config.data.conditions)
         context_features = self.n_conditions + self.n_layers
         self.conditions = ConditionTransform(self.n_conditions)
@@ -49,8 +48,8 @@ class CaloFlowModel(nn.Module):
         )
         self.register_buffer("log_energy_mean", torch.zeros(self.n_layers))
         self.register_buffer("log_energy_std", torch.ones(self.n_layers))
-        self.voxels = VoxelTransform(layer_sizes, context_features, config.preprocessing)
-        self.shower_flow = shower_flow(layer_sizes, context_features, config, kind)
+        self.voxels = VoxelTransform(geometry.layer_sizes, context_features, config.preprocessing)
+        self.shower_flow = shower_flow(geometry, context_features, config, kind)
 
     @property
     def noise_dim(self) -> int:

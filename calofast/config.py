@@ -207,15 +207,17 @@ class CouplingConfig(StrictConfig):
         width: units of the residual conditioners.
         depth: their residual blocks.
         dropout: dropout in them.
+        neighbours: nearest voxels whose values add linearly to the parameters of a voxel's splines.
         spline: shape of the splines.
         training: how it is trained.
     """
 
-    blocks: int = Field(default=12, ge=2)
-    width: int = Field(default=256, ge=1)
+    blocks: int = Field(default=8, ge=2)
+    width: int = Field(default=96, ge=1)
     depth: int = Field(default=1, ge=0)
     dropout: float = Field(default=0.05, ge=0, lt=1)
-    spline: SplineConfig = SplineConfig()
+    neighbours: int = Field(default=16, ge=0)
+    spline: SplineConfig = SplineConfig(bound=8.0)
     training: TrainingConfig = TrainingConfig()
 
 

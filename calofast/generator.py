@@ -280,7 +280,7 @@ class CaloGenerator:
                 "the geometry is damaged", where=f"{directory}/generator.json", found=str(error), remedy=RESTORE
             ) from error
         require_ranges(document, config.data.conditions, where=directory)
-        model = CaloFlowModel(geometry.layer_sizes, config, cast("Kind", document.kind))
+        model = CaloFlowModel(geometry, config, cast("Kind", document.kind))
         load_state(model, with_masked(model, state), where=directory)
         return CaloGenerator(model.to(device), geometry, config, document)
 

@@ -8,13 +8,13 @@ instead of two as context.
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from hepflows.coupling import SplineCoupling, coupling_blocks
+from calofast.voxel_coupling import voxel_couplings
 from hepflows.flow import ConditionalFlow
 
 if TYPE_CHECKING:
@@ -23,43 +23,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from calofast.config import CouplingConfig
+    from calofast.layer import Layer
 
 
 class LayerByLayer(nn.Module):
     """Transformation of the voxels of L layers; each layer by a flow that is given the layer in front of it.
 
-    Layers that agree in their own size and in that of the layer in front of them share one network, which is told
+    Layers that agree in their own cells and in those of the layer in front of them share one network, which is told
     their number as a one-hot vector.
 
     Args:
-        layer_sizes: voxels of each layer, two at least in each.
+        layers: the calorimeter's layers, two voxels at least in each.
         context_features: number of context inputs C.
         config: shape of the networks.
         seed: of the permutations.
     """
 
-    def __init__(self, layer_sizes: Sequence[int], context_features: int, config: CouplingConfig, *, seed: int) -> None:
+    def __init__(self, layers: Sequence[Layer], context_features: int, config: CouplingConfig, *, seed: int) -> None:
         super().__init__()
-        self.layer_sizes = list(layer_sizes)
-        before = [0, *self.layer_sizes[:-1]]
-        alike: dict[tuple[int, int], list[int]] = {}
-        for layer, sizes in enumerate(zip(before, self.layer_sizes, strict=True)):
-            alike.setdefault(sizes, []).append(layer)
+        self.layer_sizes = [layer.n_voxels for layer in layers]
+        alike: dict[tuple[Layer | None, Layer], list[int]] = {}
+        cells = [replace(layer, name="", z_mm=None) for layer in layers]
+        for number, pair in enumerate(zip([None, *cells[:-1]], cells, strict=True)):
+            alike.setdefault(pair, []).append(number)
         self.groups = list(alike.values())
         generator = torch.Generator().manual_seed(seed)
         self.flows = nn.ModuleList()
-        for (previous, size), layers in alike.items():
-            inputs = context_features + previous + _number_inputs(layers)
-            make = partial(
-                SplineCoupling,
-                size,
-                inputs,
-                config.spline.settings(),
-                width=config.width,
-                blocks=config.depth,
-                dropout=config.dropout,
+        for (front, layer), numbers in alike.items():
+            inputs = context_features + (front.n_voxels if front else 0) + _number_inputs(numbers)
+            couplings = voxel_couplings(
+                [layer], inputs, config, generator=generator, front=front, front_at=context_features
             )
-            self.flows.append(ConditionalFlow(coupling_blocks(size, make, blocks=config.blocks, generator=generator)))
+            self.flows.append(ConditionalFlow(couplings))
 
     def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Data to latent: (N, V) to (N, V) and log |dz/dx| of shape (N,); the layers of a network side by side."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from calofast.inductive import LayerByLayer
+from calofast.voxel_coupling import voxel_couplings
 from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
-from hepflows.coupling import SplineCoupling, coupling_blocks
 from hepflows.flow import ConditionalFlow
 from hepflows.permutations import Permutation, within_groups
 
@@ -19,36 +18,22 @@ if TYPE_CHECKING:
     from torch import nn
 
     from calofast.config import CaloFlowConfig, StudentConfig, TeacherConfig
+    from calofast.geometry import Geometry
 
 Kind = Literal["teacher", "student", "coupling", "inductive"]
 """What a generator has as Flow II: a MAF, an IAF distilled from it, a coupling flow, or one flow a layer."""
 
 
-def shower_flow(
-    layer_sizes: Sequence[int], context_features: int, config: CaloFlowConfig, kind: Kind
-) -> ConditionalFlow:
-    """Untrained Flow II of a kind, for voxels of the layers' sizes."""
+def shower_flow(geometry: Geometry, context_features: int, config: CaloFlowConfig, kind: Kind) -> ConditionalFlow:
+    """Untrained Flow II of a kind, for the voxels of a geometry."""
     if kind == "inductive":
-        return ConditionalFlow([LayerByLayer(layer_sizes, context_features, config.inductive, seed=config.seed + 1)])
+        return ConditionalFlow(
+            [LayerByLayer(geometry.layers, context_features, config.inductive, seed=config.seed + 1)]
+        )
     if kind == "coupling":
-        return _coupling(sum(layer_sizes), context_features, config)
-    return _autoregressive(layer_sizes, context_features, config, student=kind == "student")
-
-
-def _coupling(features: int, context_features: int, config: CaloFlowConfig) -> ConditionalFlow:
-    """Couplings with halves drawn at random from all voxels (CaloINN, arXiv:2312.09290)."""
-    shape = config.coupling
-    make = partial(
-        SplineCoupling,
-        features,
-        context_features,
-        shape.spline.settings(),
-        width=shape.width,
-        blocks=shape.depth,
-        dropout=shape.dropout,
-    )
-    generator = torch.Generator().manual_seed(config.seed + 1)
-    return ConditionalFlow(coupling_blocks(features, make, blocks=shape.blocks, generator=generator))
+        generator = torch.Generator().manual_seed(config.seed + 1)
+        return ConditionalFlow(voxel_couplings(geometry.layers, context_features, config.coupling, generator=generator))
+    return _autoregressive(geometry.layer_sizes, context_features, config, student=kind == "student")
 
 
 def _autoregressive(

@@ -72,7 +72,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
     require_cells(model.geometry, showers)
     data = make_tensors(showers, config, run.device)
     with seeded(config.seed):
-        network = CaloFlowModel(model.geometry.layer_sizes, config, kind).to(run.device)
+        network = CaloFlowModel(model.geometry, config, kind).to(run.device)
         voxels, conditions = data.voxels_mev[data.train], data.conditions[data.train]
         network.fit_preprocessing(voxels, conditions, data.valid)
     first = run_training(
@@ -137,7 +137,7 @@ def distill(
     data = make_tensors(showers, config, run.device)
     guide = teacher.model.to(run.device)
     with seeded(config.seed):
-        network = CaloFlowModel(teacher.geometry.layer_sizes, config, "student").to(run.device)
+        network = CaloFlowModel(teacher.geometry, config, "student").to(run.device)
         network.copy_first_stage(guide)
         pool = _draw_contexts(guide, data.conditions[data.train], 4 * len(data.train))
         held_out = _draw_contexts(guide, data.conditions[data.validation], len(data.validation))

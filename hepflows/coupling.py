@@ -13,6 +13,7 @@ from torch import nn
 from hepflows.conditioner import ResidualMLP
 from hepflows.conditioner_layers import can_fuse, residual_layers
 from hepflows.errors import ConfigError
+from hepflows.local import LocalTerms
 from hepflows.permutations import Permutation, shuffle
 from hepflows.plain import is_inference
 from hepflows.splines import SplineSettings, rational_quadratic
@@ -34,6 +35,9 @@ class SplineCoupling(nn.Module):
         blocks: residual blocks of the conditioner.
         dropout: dropout inside the residual blocks.
         batch_norm: batch normalisation there, at the price of the fused kernels.
+        neighbours: for each feature of the second half the places of its neighbours among the conditioner's inputs,
+            which are the first half and then the context, shape (D - D // 2, K); their values add to the splines'
+            parameters linearly. None: none.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class SplineCoupling(nn.Module):
         blocks: int = 2,
         dropout: float = 0.0,
         batch_norm: bool = False,
+        neighbours: Tensor | None = None,
     ) -> None:
         super().__init__()
         if features < 2:
@@ -60,6 +65,7 @@ class SplineCoupling(nn.Module):
             dropout=dropout,
             batch_norm=batch_norm,
         )
+        self.local = None if neighbours is None else LocalTerms(neighbours, spline.n_parameters)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: (N, D) to (N, D) and log |dz/dx| of shape (N,)."""
@@ -79,7 +85,7 @@ class SplineCoupling(nn.Module):
         if self.is_separable(v, context):
             from hepflows.coupling_numba import couple
 
-            return couple(self.conditioner, v, context, self.spline, inverse=inverse)
+            return couple(self.conditioner, v, context, self.spline, inverse=inverse, local=self.local)
         given = [v] if context is None else [v, context]
         kept, moved = v[:, : self.kept], v[:, self.kept :]
         known = kept if context is None else torch.cat([kept, context], dim=-1)
@@ -87,9 +93,12 @@ class SplineCoupling(nn.Module):
             from hepflows.fused_conditioner import conditioned_spline
 
             layers = residual_layers(self.conditioner, outputs_a_feature=self.spline.n_parameters)
-            moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse)
+            added = None if self.local is None else self.local.by_row(known)
+            moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse, added=added)
             return torch.cat([kept, moved], dim=-1), total
         raw = self.conditioner.grouped(known, self.moved)
+        if self.local is not None:
+            raw = raw + self.local(known)
         moved, log_det = rational_quadratic(moved, raw, self.spline, inverse=inverse)
         return torch.cat([kept, moved], dim=-1), log_det.sum(-1)
 

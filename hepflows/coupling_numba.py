@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.conditioner import ResidualMLP
+    from hepflows.local import LocalTerms
     from hepflows.splines import SplineSettings
 
 _BLOCK_ROWS = 144
@@ -30,7 +31,13 @@ _BLOCK_ROWS = 144
 
 
 def couple(
-    network: ResidualMLP, v: Tensor, context: Tensor | None, spline: SplineSettings, *, inverse: bool
+    network: ResidualMLP,
+    v: Tensor,
+    context: Tensor | None,
+    spline: SplineSettings,
+    *,
+    inverse: bool,
+    local: LocalTerms | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Transform the last features given the first: (N, D) to (N, D) and the summed log-derivative (N,).
 
@@ -41,16 +48,20 @@ def couple(
         context: shape (N, C) or None.
         spline: shape of the splines.
         inverse: apply the inverse spline or the forward one.
+        local: what neighbours among the network's inputs add to the raw parameters.
     """
     given = v.detach().contiguous().numpy()
     known = np.empty((len(given), 0), given.dtype) if context is None else context.detach().contiguous().numpy()
     result, log_det = given.copy(), np.empty(len(given), given.dtype)
     weights = packed_residual(network)
+    near = np.empty((0, 0), np.int64) if local is None else local.index.numpy()
+    near_weights = np.empty(0, given.dtype) if local is None else local.weight.detach().flatten().numpy()
     constants, bins = kernel_constants(spline, given.dtype), (0,) * spline.bins
     tiles = tiles_of(len(given))
 
     def work(first: int, last: int) -> None:
-        _couple_tiles(given, known, weights, constants, bins, inverse, result, log_det, tiles[first:last])
+        part = tiles[first:last]
+        _couple_tiles(given, known, weights, near, near_weights, constants, bins, inverse, result, log_det, part)
 
     in_parts(work, len(tiles))
     return torch.from_numpy(result), torch.from_numpy(log_det)
@@ -87,13 +98,28 @@ def _condition(weights: Any, inputs: Any, hidden: Any, first: Any, second: Any, 
 
 @kernel
 def _couple_tiles(
-    v: Any, context: Any, weights: Any, c: Any, bins: Any, inverse: bool, result: Any, log_det: Any, tiles: Any
+    v: Any,
+    context: Any,
+    weights: Any,
+    near: Any,
+    near_weights: Any,
+    c: Any,
+    bins: Any,
+    inverse: bool,
+    result: Any,
+    log_det: Any,
+    tiles: Any,
 ) -> None:
-    """Transform some tiles; arguments as in `couple`, tiles of shape (T, 2): first sample and width of each."""
+    """Transform some tiles; arguments as in `couple`, tiles of shape (T, 2): first sample and width of each.
+
+    Neighbours `near` have the shape (moved features, K) or are empty, their weights that of (moved, P, K), flat.
+    """
     contexts, rows, size = context.shape[1], 3 * len(bins) - 1, weights.entry_bias.size
     moved, kept = weights.out_bias.size // rows, weights.entry.shape[1] - contexts
     block = max(1, _BLOCK_ROWS // rows)
     memory = np.empty(((kept + contexts) + 3 * size + block * rows + 2 * moved) * TILE, v.dtype)
+    neighbours = near.shape[1]
+    beside = np.empty(neighbours * TILE, v.dtype)
     shares = np.empty(2 * len(bins) * TILE, v.dtype)
     state = np.zeros(N_ROWS * TILE, v.dtype)
     total = np.empty(TILE, np.float64)
@@ -119,6 +145,14 @@ def _couple_tiles(
             fill_rows(raw, weights.out_bias[start * rows : stop * rows], width)
             add_product(weights.out, start * rows * size, size, (stop - start) * rows, size, hidden, 0, raw, 0, width)
             for d in range(start, stop):
+                for k in range(neighbours):
+                    place = near[d, k] * width
+                    beside[k * width : (k + 1) * width] = inputs[place : place + width]
+                if neighbours:
+                    at_raw = (d - start) * rows * width
+                    add_product(
+                        near_weights, d * rows * neighbours, neighbours, rows, neighbours, beside, 0, raw, at_raw, width
+                    )
                 parameters = raw[(d - start) * rows * width : (d - start + 1) * rows * width]
                 argument = arguments[d * width : (d + 1) * width]
                 spline_row(parameters, argument, c, bins, inverse, shares, state, total, width)

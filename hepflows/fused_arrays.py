@@ -133,9 +133,15 @@ class Pass:
 
     def to_rows(self, table: Tensor) -> Array:
         """Shape (N, D) to (D, N), filled up to whole tiles and one strip more."""
-        rows = self.empty(table.shape[1], self.row_length)
+        return self.filled(table.T)
+
+    def filled(self, table: Tensor) -> Array:
+        """Rows (D, N) filled up as those of `to_rows`; nothing if there is nothing."""
+        if not table.numel():
+            return self.nothing(2)
+        rows = self.empty(len(table), self.row_length)
         out = torch.from_numpy(rows)
-        out[:, : self.events].copy_(table.T)
+        out[:, : self.events].copy_(table)
         out[:, self.events :].zero_()
         return rows
 

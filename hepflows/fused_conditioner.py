@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 
 
 def conditioned_spline(
-    layers: Sequence[Layer], inputs: Tensor, x: Tensor, spline: SplineSettings, *, inverse: bool
+    layers: Sequence[Layer],
+    inputs: Tensor,
+    x: Tensor,
+    spline: SplineSettings,
+    *,
+    inverse: bool,
+    added: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Splines of x whose raw parameters a network computes from the inputs.
 
@@ -46,6 +52,7 @@ def conditioned_spline(
         x: shape (N, D), arguments.
         spline: shape of the splines.
         inverse: evaluate the inverse functions.
+        added: shape (D (3 K - 1), N), added to the network's raw parameters.
 
     Returns:
         y of shape (N, D) and the sum of log |dy/dx| over features, shape (N,).
@@ -53,35 +60,38 @@ def conditioned_spline(
     half = current_precision() == "bfloat16" and x.dtype == torch.float32
     forms = Forms(tuple(layer.form for layer in layers), spline, inverse, half)
     tensors = [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
-    y, log_det = _ConditionedSpline.apply(forms, inputs, x, *tensors)  # type: ignore[no-untyped-call]
+    more = x.new_empty(0, 0) if added is None else added
+    y, log_det = _ConditionedSpline.apply(forms, inputs, x, more, *tensors)  # type: ignore[no-untyped-call]
     return y, log_det
 
 
 class _ConditionedSpline(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, forms: Forms, inputs: Tensor, x: Tensor, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, forms: Forms, inputs: Tensor, x: Tensor, added: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, Tensor]:
         alive = [
             _alive(form, len(bias), x)
             for form, bias in zip(forms.layers[:-1], tensors[len(forms.layers) :], strict=False)
         ]
-        y, log_det, memory = forward_pass(forms, inputs, x, tensors, alive)
+        y, log_det, memory = forward_pass(forms, inputs, x, added, tensors, alive)
         # As saved tensors they are freed by the backward pass, not only with the graph.
-        ctx.save_for_backward(inputs, x, *tensors, *alive, *memory)
+        ctx.save_for_backward(inputs, x, added, *tensors, *alive, *memory)
         ctx.forms = forms
         return y, log_det
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         forms: Forms = ctx.forms
-        inputs, x, *saved = ctx.saved_tensors
+        inputs, x, added, *saved = ctx.saved_tensors
         count, hidden = 2 * len(forms.layers), len(forms.layers) - 1
         tensors, alive, memory = saved[:count], saved[count : count + hidden], saved[count + hidden :]
         if torch.is_grad_enabled() or not is_plain(*gradients):
             # Gradients of gradients and vectorised Jacobians: the same in differentiable operators.
             with torch.enable_grad():
                 # Inputs and x may be one tensor: each use gets its own gradient.
-                given = [tensor.view_as(tensor) for tensor in (inputs, x, *tensors)]
-                outputs = plain_conditioned_spline(forms, given[0], given[1], given[2:], alive)
+                given = [tensor.view_as(tensor) for tensor in (inputs, x, added, *tensors)]
+                outputs = plain_conditioned_spline(forms, given[0], given[1], given[2], given[3:], alive)
             needed = ctx.needs_input_grad[1:]
             wanted = [tensor for tensor, need in zip(given, needed, strict=True) if need]
             found = iter(torch.autograd.grad(outputs, wanted, gradients, create_graph=torch.is_grad_enabled()))
@@ -98,7 +108,7 @@ def _alive(form: LayerForm, units: int, x: Tensor) -> Tensor:
 
 
 def plain_conditioned_spline(
-    forms: Forms, inputs: Tensor, x: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
+    forms: Forms, inputs: Tensor, x: Tensor, added: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """`conditioned_spline` in torch operators; arguments as in `fused_passes.forward_pass`."""
     count = len(forms.layers)
@@ -113,6 +123,7 @@ def plain_conditioned_spline(
         if form.dropout:
             kept = alive[len(sums) - 1].transpose(1, 2).flatten(0, 1)[: len(x)]
             values = values * (kept.to(values.dtype) / (1 - form.dropout))
-    raw = sums[-1].unflatten(-1, (x.shape[1], forms.spline.n_parameters))
+    last = sums[-1] + added.T if added.numel() else sums[-1]
+    raw = last.unflatten(-1, (x.shape[1], forms.spline.n_parameters))
     y, log_derivative = portable_rational_quadratic(x, raw, forms.spline, inverse=forms.inverse)
     return y, log_derivative.sum(-1)

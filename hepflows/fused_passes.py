@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def forward_pass(
-    forms: Forms, inputs: Tensor, x: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
+    forms: Forms, inputs: Tensor, x: Tensor, added: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Values of `conditioned_spline`, and what the backward pass wants to find again.
 
@@ -33,6 +33,7 @@ def forward_pass(
         forms: the network and its splines.
         inputs: shape (N, I).
         x: shape (N, D).
+        added: shape (D P, N), added to the raw parameters; of size 0 for nothing.
         tensors: weights, then biases.
         alive: for each hidden layer which units dropout keeps, shape (strips, H, strip), of size 0 for all.
 
@@ -63,7 +64,7 @@ def forward_pass(
     units, rows = run.packed_units(values[-1]), run.to_rows(x)
     y, logs = run.empty(*rows.shape), run.empty(len(panels), rows.shape[1], dtype=np.dtype(np.float64))
     kept_splines = run.empty(len(rows), run.tiles, 2 * bins * TILE + KEPT_STATE)
-    weights, mask = (run.weights[-1], run.biases[-1]), run.mask(-1)
+    weights, mask = (run.weights[-1], run.biases[-1], run.filled(added)), run.mask(-1)
 
     def output(first: int, last: int) -> None:
         kernel: Any = output_forward
@@ -93,18 +94,19 @@ def backward_pass(
     gradients: Sequence[Tensor],
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Gradients of inputs, x, weights and biases, None where not needed.
+    """Gradients of inputs, x, what is added, weights and biases, None where not needed.
 
     Args:
         forms: the network and its splines.
         tensors: weights, then biases.
         memory: from `forward_pass`.
         gradients: of y, shape (N, D), and of the log-determinant, shape (N,).
-        needed: of which of inputs, x, weights and biases gradients are wanted.
+        needed: of which of inputs, x, what is added, weights and biases gradients are wanted.
     """
     run, count = Pass(forms, tensors, len(gradients[0])), len(forms.layers)
     rows, kept_splines, *values = (tensor.numpy() for tensor in memory)
-    need_weights, need_biases = needed[2 : 2 + count], needed[2 + count :]
+    need_weights, need_biases = needed[3 : 3 + count], needed[3 + count :]
+    grad_added = run.empty(len(run.biases[-1]), rows.shape[1]) if needed[2] else run.nothing(2)
     # whether what is below a layer wants the gradient of the layer's input
     below = [needed[0] or any(need_weights[:layer]) or any(need_biases[:layer]) for layer in range(count)]
     grad_weights = [
@@ -115,7 +117,7 @@ def backward_pass(
         np.empty_like(bias if need else run.nothing(1)) for bias, need in zip(run.biases, need_biases, strict=True)
     ]
     grad_rows, upstream = _output_backward(
-        run, rows, kept_splines, values[-1], gradients, below[-1], grad_weights[-1], grad_biases[-1]
+        run, rows, kept_splines, values[-1], gradients, below[-1], (grad_weights[-1], grad_biases[-1], grad_added)
     )
     sums: dict[int, Array] = {}
     for number in range(count - 2, -1, -1):
@@ -152,9 +154,10 @@ def backward_pass(
             _in_parts(input_gradient, packed, run.strips)
             upstream = found
     results = [run.from_strips(upstream) if needed[0] else None, run.from_rows(grad_rows) if needed[1] else None]
+    results.append(torch.from_numpy(grad_added)[:, : run.events] if needed[2] else None)
     results += [
         torch.from_numpy(gradient) if need else None
-        for gradient, need in zip(grad_weights + grad_biases, needed[2:], strict=True)
+        for gradient, need in zip(grad_weights + grad_biases, needed[3:], strict=True)
     ]
     return results
 
@@ -166,10 +169,12 @@ def _output_backward(
     values: Array,
     gradients: Sequence[Tensor],
     below: bool,
-    grad_weight: Array,
-    grad_bias: Array,
+    written: tuple[Array, Array, Array],
 ) -> tuple[Array, Array]:
-    """Gradients of x, shape (D, tiles * TILE), and of the last hidden layer's values, shape (strips, H, strip)."""
+    """Gradients of x, shape (D, tiles * TILE), and of the last hidden layer's values, shape (strips, H, strip).
+
+    Those of weight, bias and what is added are written.
+    """
     form = run.forms.layers[-1]
     groups = form.plan.groups
     grad_rows, grad_log = run.empty(*rows.shape), np.zeros(rows.shape[1], run.real)
@@ -188,8 +193,7 @@ def _output_backward(
                 run.forms.inverse,
                 grad_rows,
                 shares[group],
-                grad_weight,
-                grad_bias,
+                *written,
             )
 
     in_parts(output, len(groups))

@@ -69,6 +69,7 @@ def _most_rows(panels: Any) -> int:
 def output_forward(
     weight: Any,
     bias: Any,
+    added: Any,
     mask: Any,
     panels: Any,
     per: int,
@@ -86,6 +87,7 @@ def output_forward(
     Args:
         weight: shape (D P, H), P = 3 K - 1.
         bias: shape (D P,).
+        added: optional, shape (D P, N), added to the raw parameters.
         mask: shape (D P, H) of 0 and 1, or of size 0 if every panel is full.
         panels: shape (number, 4); a panel's rows are those of whole features.
         per: numbers in an operand.
@@ -111,6 +113,10 @@ def output_forward(
         for tile in range(tiles):
             for row in range(rows):
                 raw[row * TILE : (row + 1) * TILE] = bias[start + row]
+                if added.size:
+                    more = added[start + row, tile * TILE : (tile + 1) * TILE]
+                    for t in range(TILE):
+                        raw[row * TILE + t] += more[t]
             begin = tile * (TILE // strip)
             for s in range(begin, min(begin + TILE // strip, strips)):
                 at = s * length * strip
@@ -161,7 +167,7 @@ def _raw_gradients(
 
 
 @kernel
-def output_backward(  # noqa: C901 - one loop nest: calls inside of it would cost what it saves
+def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it would cost what it saves
     weight: Any,
     mask: Any,
     panels: Any,
@@ -178,6 +184,7 @@ def output_backward(  # noqa: C901 - one loop nest: calls inside of it would cos
     grad_units: Any,
     grad_weight: Any,
     grad_bias: Any,
+    grad_added: Any,
 ) -> None:
     """Gradients that come from the features of some panels.
 
@@ -198,6 +205,7 @@ def output_backward(  # noqa: C901 - one loop nest: calls inside of it would cos
         grad_units: optional, shape (strips, H, strip), written: these panels' share.
         grad_weight: optional, shape (D P, H), written.
         grad_bias: optional, shape (D P,), written.
+        grad_added: optional, shape (D P, N), written.
     """
     parameters, tiles, width = 3 * len(bins) - 1, x.shape[1] // TILE, weight.shape[1]
     strip, real = STRIP_BYTES // x.itemsize, x.dtype
@@ -229,6 +237,9 @@ def output_backward(  # noqa: C901 - one loop nest: calls inside of it would cos
                 _copy(state, GRAD_X, TILE, grad_x[d], tile * TILE)
             if grad_bias.size:
                 add_lanes(raw, rows, strip, lanes)
+            if grad_added.size:
+                for row in range(rows):
+                    _copy(raw, row * TILE, TILE, grad_added[start + row], tile * TILE)
             if grad_weight.size:
                 events_of_rows = by_column(raw, rows, TILE, row_operands)
                 for group in range(length // strip):

@@ -90,7 +90,7 @@ def test_documented_defaults_are_those_of_the_code(config: CaloFlowConfig | JetF
     seen = set()
     for key, value in defaults(config):
         pattern = "*." + ".".join(key.split(".")[-2:])
-        entry = pattern if pattern in patterns else key
+        entry = pattern if pattern in patterns and key not in documented else key
         assert entry in documented, f"{key} is not documented"
         assert documented[entry] == value, key
         seen.add(entry)

@@ -10,6 +10,7 @@ import torch
 
 from calofast.config import CaloFlowConfig, CouplingConfig
 from calofast.inductive import LayerByLayer
+from calofast.layer import Layer
 from hepflows.config import build
 from hepflows.errors import ArtefactError, ConfigError
 from hepflows.flow import ConditionalFlow
@@ -23,9 +24,19 @@ LAYERS = (3, 4, 4, 4, 2)
 CONTEXT = 2
 
 
+def _layers(sizes: tuple[int, ...]) -> list[Layer]:
+    """A row of cells each."""
+    return [
+        Layer(name=f"z{number}", kind="regular", x_edges_mm=tuple(range(size + 1)), y_edges_mm=(0, 1))
+        for number, size in enumerate(sizes)
+    ]
+
+
 def _transform(layers: tuple[int, ...] = LAYERS, seed: int = 1) -> LayerByLayer:
     torch.manual_seed(seed)
-    transform = LayerByLayer(layers, CONTEXT, CouplingConfig(blocks=3, width=12, depth=1, dropout=0.0), seed=seed)
+    transform = LayerByLayer(
+        _layers(layers), CONTEXT, CouplingConfig(blocks=3, width=12, depth=1, dropout=0.0), seed=seed
+    )
     for parameter in transform.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
     return transform.double().eval()
@@ -82,7 +93,7 @@ def test_two_layers_of_two_voxels_are_normalised() -> None:
     flow = ConditionalFlow([_transform(layers, seed=3)]).eval()
     generator = torch.Generator().manual_seed(1)
     proposal = torch.distributions.StudentT(torch.tensor(4.0, dtype=torch.float64), scale=1.3)
-    uniform = torch.rand(200_000, 4, dtype=torch.float64, generator=generator)
+    uniform = torch.rand(400_000, 4, dtype=torch.float64, generator=generator)
     x = torch.from_numpy(scipy.stats.t.ppf(uniform.numpy(), 4) * 1.3)
     with torch.no_grad():
         weight = (

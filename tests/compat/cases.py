@@ -129,7 +129,7 @@ def _caloflow(kind: Kind, layout: Geometry, voxels: torch.Tensor, energies: torc
         inductive=CouplingConfig(blocks=3, width=32),
     )
     torch.manual_seed(1)
-    model = CaloFlowModel(layout.layer_sizes, config, kind)
+    model = CaloFlowModel(layout, config, kind)
     model.fit_preprocessing(voxels, energies, torch.tensor([[1.0], [100.0]]))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():

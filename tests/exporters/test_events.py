@@ -55,7 +55,7 @@ def calo_generator(kind: Kind, n: int = 5, *, coarse_layers: int = 1, spread: fl
     voxels = 1e3 * energies * shares / (1.1 * shares.sum(1, keepdim=True))
     voxels = torch.where(shares < 0.03, torch.zeros_like(voxels), voxels)
     torch.manual_seed(1)
-    model = CaloFlowModel(layout.layer_sizes, config, kind)
+    model = CaloFlowModel(layout, config, kind)
     model.fit_preprocessing(voxels, energies, torch.tensor([[1.0], [100.0]]))
     with torch.no_grad():
         for flow in (model.layer_energies.flow, model.shower_flow):

@@ -13,9 +13,14 @@ from hepflows.splines import SplineSettings, portable_rational_quadratic
 _SPLINE = SplineSettings(bins=5, bound=4.0)
 
 
-def _block(features: int, context: int, width: int, depth: int, dtype: torch.dtype) -> SplineCoupling:
+def _block(
+    features: int, context: int, width: int, depth: int, dtype: torch.dtype, neighbours: int = 0
+) -> SplineCoupling:
     torch.manual_seed(features + 10 * width)
-    block = SplineCoupling(features, context, _SPLINE, width=width, blocks=depth, dropout=0.3)
+    near = torch.randint(features // 2 + context, (features - features // 2, neighbours)) if neighbours else None
+    block = SplineCoupling(features, context, _SPLINE, width=width, blocks=depth, dropout=0.3, neighbours=near)
+    if block.local is not None:
+        torch.nn.init.normal_(block.local.weight, std=0.5)
     torch.nn.init.normal_(block.conditioner.exit.weight, std=0.5)
     return block.to(dtype).eval()
 
@@ -23,6 +28,8 @@ def _block(features: int, context: int, width: int, depth: int, dtype: torch.dty
 def _by_torch(block: SplineCoupling, v: torch.Tensor, context: torch.Tensor | None, inverse: bool) -> tuple:
     kept = v[:, : block.kept] if context is None else torch.cat([v[:, : block.kept], context], 1)
     raw = block.conditioner(kept).unflatten(-1, (block.moved, _SPLINE.n_parameters))
+    if block.local is not None:
+        raw = raw + torch.einsum("ndk,dpk->ndp", kept[:, block.local.index], block.local.weight)
     moved, log = portable_rational_quadratic(v[:, block.kept :], raw, _SPLINE, inverse=inverse)
     return torch.cat([v[:, : block.kept], moved], 1), log.sum(-1)
 
@@ -34,11 +41,12 @@ def _by_torch(block: SplineCoupling, v: torch.Tensor, context: torch.Tensor | No
     depth=st.integers(0, 3),
     count=st.integers(0, 150),
     inverse=st.booleans(),
+    neighbours=st.integers(0, 3),
 )
 def test_agrees_with_torch_operators(
-    features: int, context: int, width: int, depth: int, count: int, inverse: bool
+    features: int, context: int, width: int, depth: int, count: int, inverse: bool, neighbours: int
 ) -> None:
-    block = _block(features, context, width, depth, torch.float64)
+    block = _block(features, context, width, depth, torch.float64, neighbours)
     v = 3 * torch.randn(count, features, dtype=torch.float64)
     known = torch.randn(count, context, dtype=torch.float64) if context else None
     with torch.no_grad():
@@ -49,9 +57,10 @@ def test_agrees_with_torch_operators(
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("neighbours", [0, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_sample_has_the_same_bits_in_any_batch(dtype: torch.dtype) -> None:
-    block = _block(13, 2, 37, 2, dtype)
+def test_a_sample_has_the_same_bits_in_any_batch(dtype: torch.dtype, neighbours: int) -> None:
+    block = _block(13, 2, 37, 2, dtype, neighbours)
     v, known = torch.randn(300, 13, dtype=dtype), torch.randn(300, 2, dtype=dtype)
     with torch.no_grad():
         whole = block.inverse(v, known)

@@ -22,7 +22,7 @@ SPLINE = SplineSettings(bins=4, bound=4.0)
 
 def _bend(block: torch.nn.Module) -> torch.nn.Module:
     for name, parameter in block.named_parameters():
-        if "output.weight" in name or "exit.weight" in name:
+        if "output.weight" in name or "exit.weight" in name or "local.weight" in name:
             torch.nn.init.normal_(parameter, std=0.4)
     return block
 
@@ -32,9 +32,11 @@ def _maf(features: int, context: int, hidden: list[int], *, kind: type = MaskedA
     return _bend(kind(features, context, hidden, SPLINE, **options))
 
 
-def _coupling(features: int, context: int, width: int, depth: int, *, dropout: float = 0.0) -> Any:
+def _coupling(features: int, context: int, width: int, depth: int, *, dropout: float = 0.0, neighbours: int = 0) -> Any:
     torch.manual_seed(features + width)
-    return _bend(SplineCoupling(features, context, SPLINE, width=width, blocks=depth, dropout=dropout))
+    near = torch.randint(features // 2 + context, (features - features // 2, neighbours)) if neighbours else None
+    options = {"width": width, "blocks": depth, "dropout": dropout, "neighbours": near}
+    return _bend(SplineCoupling(features, context, SPLINE, **options))
 
 
 def _results(block: Any, x: torch.Tensor, context: torch.Tensor | None, *, inverse: bool) -> list[torch.Tensor]:
@@ -89,9 +91,12 @@ def test_masked_networks_in_float64(
     depth=st.integers(0, 3),
     count=st.integers(FUSED_FROM, 200),
     inverse=st.booleans(),
+    neighbours=st.integers(0, 3),
 )
-def test_coupling_in_float64(features: int, context: int, width: int, depth: int, count: int, inverse: bool) -> None:
-    block = _coupling(features, context, width, depth).double()
+def test_coupling_in_float64(
+    features: int, context: int, width: int, depth: int, count: int, inverse: bool, neighbours: int
+) -> None:
+    block = _coupling(features, context, width, depth, neighbours=neighbours).double()
     x = 2 * torch.randn(count, features, dtype=torch.float64)
     known = torch.randn(count, context, dtype=torch.float64) if context else None
     _compare(block, x, known, inverse=inverse, tolerance=1e-9)

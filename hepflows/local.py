@@ -1,0 +1,54 @@
+"""What the values of a few named features, a voxel's neighbours, add to the spline parameters of each feature.
+
+A dense conditioner has to find out from the data which of hundreds of inputs matter to an output; of correlations
+between neighbours it learns little from some ten thousand events. Naming the neighbours costs a few weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from hepflows.errors import ConfigError
+from hepflows.plain import is_exported
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class LocalTerms(nn.Module):
+    """Linear maps, one for each of D features, from its K neighbours to its P parameters; they start at zero.
+
+    Args:
+        index: places of the neighbours among the inputs, shape (D, K).
+        parameters: number of parameters P.
+
+    Raises:
+        ConfigError: the index is not a matrix.
+    """
+
+    index: Tensor
+
+    def __init__(self, index: Tensor, parameters: int) -> None:
+        super().__init__()
+        if index.ndim != 2:
+            raise ConfigError("neighbours must be a matrix", expected="(features, neighbours)", found=index.shape)
+        self.register_buffer("index", index.long())
+        self.weight = nn.Parameter(torch.zeros(len(index), parameters, index.shape[1]))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Shape (N, I) to (N, D, P)."""
+        features, count = self.index.shape
+        if is_exported():
+            near = torch.index_select(inputs, 1, self.index.flatten()).reshape(-1, features, count, 1)
+            raw: Tensor = torch.matmul(self.weight, near).reshape(-1, features, self.weight.shape[1])
+            return raw
+        rows: Tensor = self.by_row(inputs).unflatten(0, (features, -1))
+        return rows.permute(2, 0, 1)
+
+    def by_row(self, inputs: Tensor) -> Tensor:
+        """Shape (N, I) to (D P, N), the form in which fused training steps want it."""
+        near = inputs.T.index_select(0, self.index.flatten()).unflatten(0, self.index.shape)
+        return torch.bmm(self.weight, near).flatten(0, 1)

@@ -1,0 +1,30 @@
+"""Terms of neighbours: the same in every form, and none at the start."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hepflows.errors import ConfigError
+from hepflows.local import LocalTerms
+
+
+def test_all_forms_agree_with_the_sum(monkeypatch):
+    torch.manual_seed(1)
+    terms = LocalTerms(torch.randint(9, (5, 3)), 4).double()
+    inputs = torch.randn(7, 9, dtype=torch.float64)
+    assert not terms(inputs).any()
+    torch.nn.init.normal_(terms.weight)
+    expected = torch.zeros(7, 5, 4, dtype=torch.float64)
+    for d in range(5):
+        for k in range(3):
+            expected[:, d] += inputs[:, terms.index[d, k], None] * terms.weight[d, :, k]
+    torch.testing.assert_close(terms(inputs), expected)
+    torch.testing.assert_close(terms.by_row(inputs).T.reshape(7, 5, 4), expected)
+    monkeypatch.setattr("hepflows.local.is_exported", lambda: True)
+    torch.testing.assert_close(terms(inputs), expected)
+
+
+def test_neighbours_are_a_matrix():
+    with pytest.raises(ConfigError, match="matrix"):
+        LocalTerms(torch.arange(3), 2)

@@ -84,8 +84,8 @@ def _pairs(lit: NDArray[np.bool_], step: tuple[int, int]) -> NDArray[np.float64]
     standard = (lit - mean) / np.sqrt(np.where(used, mean * (1 - mean), 1.0))
     first, second = (slice(None, size - shift) for size, shift in zip(lit.shape[1:], step, strict=True))
     here, there = (slice(None), first, second), (slice(None), slice(step[0], None), slice(step[1], None))
-    coefficients: NDArray[np.float64] = (standard[here] * standard[there]).mean(0)
-    return coefficients[used[here[1:]] & used[there[1:]]]
+    chosen: NDArray[np.float64] = (standard[here] * standard[there]).mean(0)[used[here[1:]] & used[there[1:]]]
+    return chosen
 
 
 def text(found: dict[str, dict[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from calofast.layer_energies import LayerEnergyModel
 from calofast.preprocessing import ConditionTransform
 from calofast.shower_flow import shower_flow
 from calofast.voxels import VoxelTransform
+from hepflows.autoregressive import MaskedAutoregressive
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,13 +122,14 @@ class CaloFlowModel(nn.Module):
         return self.voxels.apply_threshold(voxels, energies) if threshold else voxels
 
     def copy_first_stage(self, teacher: CaloFlowModel) -> None:
-        """Take preprocessing, Flow I and permutations from a teacher of the same configuration."""
+        """Take preprocessing, Flow I, permutations and the head of Flow II from a teacher of the same configuration."""
         own = self.state_dict()
-        shared = {
-            name: value
-            for name, value in teacher.state_dict().items()
-            if not name.startswith("shower_flow.") or name.endswith(".index")
+        blocks = {
+            f"shower_flow.transforms.{number}."
+            for number, block in enumerate(teacher.shower_flow.transforms)
+            if isinstance(block, MaskedAutoregressive)
         }
+        shared = {name: value for name, value in teacher.state_dict().items() if not name.startswith(tuple(blocks))}
         self.load_state_dict({**own, **shared})
 
 

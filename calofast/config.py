@@ -188,41 +188,61 @@ class LayerEnergyConfig(StrictConfig):
     training: TrainingConfig = TrainingConfig()
 
 
+class CouplingShape(StrictConfig):
+    """Coupling blocks of voxels.
+
+    Attributes:
+        blocks: coupling blocks.
+        width: units of the residual conditioners.
+        depth: their residual blocks.
+        neighbours: nearest voxels whose values add linearly to the parameters of a voxel's splines.
+        spline: shape of the splines.
+    """
+
+    blocks: int = Field(default=8, ge=2)
+    width: int = Field(default=96, ge=1)
+    depth: int = Field(default=1, ge=0)
+    neighbours: int = Field(default=16, ge=0)
+    spline: SplineConfig = SplineConfig(bound=8.0)
+
+
+class CouplingConfig(CouplingShape):
+    """Flow II of coupling blocks: of all voxels (`coupling`), or of the voxels of a layer (`inductive`).
+
+    Attributes:
+        dropout: dropout in the conditioners.
+        training: how it is trained.
+    """
+
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    training: TrainingConfig = TrainingConfig()
+
+
 class TeacherConfig(StrictConfig):
-    """Flow II teacher (MAF)."""
+    """Flow II teacher (MAF).
+
+    Attributes:
+        blocks: MAF blocks.
+        hidden: widths of the masked networks.
+        dropout: dropout in them.
+        degrees: how the degrees of their units are laid out, see `hepflows.made.hidden_degrees`.
+        spline: shape of the splines.
+        head: coupling blocks between the voxels and the MAF blocks, which know the voxels' neighbours, with the
+            networks' dropout; None: none.
+        training: how it is trained.
+    """
 
     blocks: int = Field(default=8, ge=1)
     hidden: HiddenUnits = (378, 378)
     dropout: float = Field(default=0.05, ge=0, lt=1)
     degrees: Literal["even", "sequential"] = "even"
     spline: SplineConfig = SplineConfig()
-    training: TrainingConfig = TrainingConfig()
-
-
-class CouplingConfig(StrictConfig):
-    """Flow II of coupling blocks: of all voxels (`coupling`), or of the voxels of a layer (`inductive`).
-
-    Attributes:
-        blocks: coupling blocks.
-        width: units of the residual conditioners.
-        depth: their residual blocks.
-        dropout: dropout in them.
-        neighbours: nearest voxels whose values add linearly to the parameters of a voxel's splines.
-        spline: shape of the splines.
-        training: how it is trained.
-    """
-
-    blocks: int = Field(default=8, ge=2)
-    width: int = Field(default=96, ge=1)
-    depth: int = Field(default=1, ge=0)
-    dropout: float = Field(default=0.05, ge=0, lt=1)
-    neighbours: int = Field(default=16, ge=0)
-    spline: SplineConfig = SplineConfig(bound=8.0)
+    head: CouplingShape | None = None
     training: TrainingConfig = TrainingConfig()
 
 
 class StudentConfig(StrictConfig):
-    """Flow II student (IAF); it has the teacher's number of blocks, permutations and splines.
+    """Flow II student (IAF); it has the teacher's number of blocks, permutations, splines and head.
 
     Attributes:
         hidden: widths of the masked networks.

@@ -52,7 +52,13 @@ class LayerByLayer(nn.Module):
         for (front, layer), numbers in alike.items():
             inputs = context_features + (front.n_voxels if front else 0) + _number_inputs(numbers)
             couplings = voxel_couplings(
-                [layer], inputs, config, generator=generator, front=front, front_at=context_features
+                [layer],
+                inputs,
+                config,
+                dropout=config.dropout,
+                generator=generator,
+                front=front,
+                front_at=context_features,
             )
             self.flows.append(ConditionalFlow(couplings))
 

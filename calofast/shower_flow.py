@@ -13,8 +13,6 @@ from hepflows.flow import ConditionalFlow
 from hepflows.permutations import Permutation, within_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import nn
 
     from calofast.config import CaloFlowConfig, StudentConfig, TeacherConfig
@@ -31,22 +29,28 @@ def shower_flow(geometry: Geometry, context_features: int, config: CaloFlowConfi
             [LayerByLayer(geometry.layers, context_features, config.inductive, seed=config.seed + 1)]
         )
     if kind == "coupling":
-        generator = torch.Generator().manual_seed(config.seed + 1)
-        return ConditionalFlow(voxel_couplings(geometry.layers, context_features, config.coupling, generator=generator))
-    return _autoregressive(geometry.layer_sizes, context_features, config, student=kind == "student")
+        shape, generator = config.coupling, torch.Generator().manual_seed(config.seed + 1)
+        return ConditionalFlow(
+            voxel_couplings(geometry.layers, context_features, shape, dropout=shape.dropout, generator=generator)
+        )
+    return _autoregressive(geometry, context_features, config, student=kind == "student")
 
 
 def _autoregressive(
-    layer_sizes: Sequence[int], context_features: int, config: CaloFlowConfig, *, student: bool
+    geometry: Geometry, context_features: int, config: CaloFlowConfig, *, student: bool
 ) -> ConditionalFlow:
-    """MAF or IAF; permutations alternate "reverse within each layer" and "fixed random within each layer"."""
+    """The head, then MAF or IAF; permutations alternate "reverse in each layer" and "fixed random in each layer"."""
     generator = torch.Generator().manual_seed(config.seed + 1)
-    shared = config.teacher
+    shared, layer_sizes = config.teacher, geometry.layer_sizes
     cls: type[MaskedAutoregressive | InverseAutoregressive] = MaskedAutoregressive
     network: TeacherConfig | StudentConfig = shared
     if student:
         cls, network = InverseAutoregressive, config.require_student()
     transforms: list[nn.Module] = []
+    if shared.head is not None:
+        transforms = voxel_couplings(
+            geometry.layers, context_features, shared.head, dropout=network.dropout, generator=generator
+        )
     for block in range(shared.blocks):
         transforms.append(
             cls(

@@ -20,25 +20,27 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from calofast.config import CouplingConfig
+    from calofast.config import CouplingShape
     from calofast.layer import Layer
 
 
 def voxel_couplings(
     layers: Sequence[Layer],
     context_features: int,
-    config: CouplingConfig,
+    config: CouplingShape,
     *,
+    dropout: float,
     generator: torch.Generator,
     front: Layer | None = None,
     front_at: int = 0,
 ) -> list[nn.Module]:
-    """Couplings of the voxels of some layers, and the permutations between them.
+    """Couplings of the voxels of some layers, and the permutations between them; the order is that of the start again.
 
     Args:
         layers: their layers.
         context_features: number of context inputs.
         config: shape of the networks.
+        dropout: dropout in them.
         generator: of the random divisions.
         front: the layer in front of them, if its voxels are part of the context.
         front_at: where they begin there.
@@ -67,8 +69,8 @@ def voxel_couplings(
                 config.spline.settings(),
                 width=config.width,
                 blocks=config.depth,
-                dropout=config.dropout,
+                dropout=dropout,
                 neighbours=torch.where(near < half, near, near + front_at) if near.numel() else None,
             )
         )
-    return transforms
+    return [*transforms, Permutation(torch.argsort(current))]

@@ -26,6 +26,11 @@ def plane(name="a", nx=4, ny=5, pitch=10.0):
     )
 
 
+def made(layers, context, config, *, seed=2, **given):
+    generator = torch.Generator().manual_seed(seed)
+    return voxel_couplings(layers, context, config, dropout=0.0, generator=generator, **given)
+
+
 def test_the_nearest_are_those_beside_and_then_those_across():
     cells = Cells.of([plane()])
     centre = 2 * 5 + 2
@@ -90,7 +95,7 @@ def test_on_the_chessboard_all_neighbours_are_on_the_other_side():
 
 
 def _bent(config, layers, **given):
-    couplings = voxel_couplings(layers, 3, config, generator=torch.Generator().manual_seed(2), **given)
+    couplings = made(layers, 3, config, **given)
     torch.manual_seed(3)
     for block in couplings:
         if isinstance(block, SplineCoupling):
@@ -128,9 +133,7 @@ def test_a_voxel_follows_its_neighbours_and_no_one_else():
 def test_the_layer_in_front_is_found_in_the_context():
     layer = plane("b", 2, 3)
     config = CouplingConfig(blocks=2, width=4, neighbours=9, spline=SplineConfig(bound=4.0))
-    couplings = voxel_couplings(
-        [layer], 2 + 6, config, generator=torch.Generator().manual_seed(2), front=plane("a", 2, 3), front_at=2
-    )
+    couplings = made([layer], 2 + 6, config, front=plane("a", 2, 3), front_at=2)
     block = next(part for part in couplings if isinstance(part, SplineCoupling))
     assert block.local is not None
     places = set(block.local.index.flatten().tolist())
@@ -138,21 +141,18 @@ def test_the_layer_in_front_is_found_in_the_context():
 
 
 def test_no_neighbours_are_wanted_or_there_are_few():
-    generator = torch.Generator()
-    none = voxel_couplings([plane()], 1, CouplingConfig(blocks=2, neighbours=0), generator=generator)
+    none = made([plane()], 1, CouplingConfig(blocks=2, neighbours=0))
     assert all(block.local is None for block in none if isinstance(block, SplineCoupling))
-    few = voxel_couplings([plane("a", 2, 2)], 1, CouplingConfig(blocks=2, neighbours=16), generator=generator)
+    few = made([plane("a", 2, 2)], 1, CouplingConfig(blocks=2, neighbours=16))
     assert [block.local.index.shape for block in few if isinstance(block, SplineCoupling)] == [(2, 2), (2, 2)]
     with pytest.raises(ConfigError, match="two blocks"):
-        voxel_couplings([plane()], 1, CouplingConfig.model_construct(blocks=1, neighbours=0), generator=generator)
+        made([plane()], 1, CouplingConfig.model_construct(blocks=1, neighbours=0))
 
 
 @pytest.mark.parametrize("blocks", [2, 5, 6])
 def test_permutations_lead_from_one_arrangement_to_the_next(blocks):
     layers = [plane("a", 3, 5), plane("b", 2, 2)]
-    couplings = voxel_couplings(
-        layers, 0, CouplingConfig(blocks=blocks, width=4), generator=torch.Generator().manual_seed(7)
-    )
+    couplings = made(layers, 0, CouplingConfig(blocks=blocks, width=4), seed=7)
     expected = list(arrangements(Cells.of(layers), blocks, torch.Generator().manual_seed(7)))
     x = torch.arange(19.0)[None]
     for block in couplings:
@@ -161,3 +161,4 @@ def test_permutations_lead_from_one_arrangement_to_the_next(blocks):
         else:
             assert torch.equal(x[0].long(), expected.pop(0))
     assert not expected
+    assert torch.equal(x, torch.arange(19.0)[None])

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from calofast.caloflow import CaloFlowModel
-from calofast.config import CaloFlowConfig, CouplingConfig, LayerEnergyConfig, StudentConfig, TeacherConfig
+from calofast.config import (
+    CaloFlowConfig,
+    CouplingConfig,
+    CouplingShape,
+    LayerEnergyConfig,
+    StudentConfig,
+    TeacherConfig,
+)
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
 from calofast.geometry import Geometry, Layer
@@ -123,7 +130,7 @@ def _caloflow(kind: Kind, layout: Geometry, voxels: torch.Tensor, energies: torc
     """Preprocessing fitted to showers (N, V) in MeV of energies (N, 1) in GeV, random weights."""
     config = CaloFlowConfig(
         layer_energies=LayerEnergyConfig(blocks=2, hidden=(32,)),
-        teacher=TeacherConfig(blocks=2, hidden=(64, 64)),
+        teacher=TeacherConfig(blocks=2, hidden=(64, 64), head=CouplingShape(blocks=2, width=16, neighbours=4)),
         student=StudentConfig(hidden=(64, 64)),
         coupling=CouplingConfig(blocks=3, width=48),
         inductive=CouplingConfig(blocks=3, width=32),

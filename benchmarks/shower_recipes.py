@@ -26,7 +26,12 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "data": _DATA,
         "preprocessing": _MIRRORS,
         "layer_energies": _FLOW_I,
-        "teacher": {"hidden": [256, 256], "training": {"epochs": 60, "learning_rate": 1e-3}},
+        "teacher": {
+            "hidden": [256, 256],
+            "spline": {"bound": 8.0},
+            "head": {"blocks": 4, "width": 64},
+            "training": {"epochs": 60, "learning_rate": 1e-3, "matmul_precision": "bfloat16"},
+        },
         "student": {
             "hidden": [256, 256],
             "training": {"epochs": 20, "optimizer": "adamw", "weight_decay": 1e-4, "learning_rate": 1e-3},

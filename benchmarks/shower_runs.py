@@ -8,7 +8,7 @@ import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import calofast as cf
 from benchmarks.shower_recipes import KINDS, PARTICLES, RECIPES
@@ -25,8 +25,25 @@ if TYPE_CHECKING:
 
     from hepflows.train.progress import Reporter
 
-TRAINED_PART = (0.0, 0.8)
-"""Showers for training and for choosing the epoch; the rest of each file is for the table alone."""
+
+@dataclass(frozen=True)
+class Parts:
+    """Which showers of each particle's file train, and which are compared with.
+
+    Attributes:
+        trained: for training and for choosing the epoch.
+        held_out: for the comparison.
+    """
+
+    trained: tuple[float, float]
+    held_out: tuple[float, float]
+
+
+TABLE: Final = Parts((0.0, 0.8), (0.8, 1.0))
+"""Of the published table."""
+
+TUNING: Final = Parts((0.0, 0.6), (0.6, 0.8))
+"""For choosing settings, so that what the table compares with stays unseen."""
 
 
 def data_file(particle: str) -> Path:
@@ -37,16 +54,10 @@ def data_file(particle: str) -> Path:
     return Path(os.environ["HEPFLOWS_DATA"]) / "showers" / f"{particle}.h5"
 
 
-def training_showers(particle: str, further: Sequence[Path] = ()) -> cf.Showers:
-    """The first 80 % of the particle's file, and all showers of further files."""
-    parts = [cf.read_showers(data_file(particle), part=TRAINED_PART)]
-    return cf.Showers.concatenate([*parts, *map(cf.read_showers, further)])
-
-
-def held_out_showers(particle: str, further: Sequence[Path] = ()) -> cf.Showers:
-    """The last 20 % of the particle's file, and all showers of further files."""
-    parts = [cf.read_showers(data_file(particle), part=(TRAINED_PART[1], 1.0))]
-    return cf.Showers.concatenate([*parts, *map(cf.read_showers, further)])
+def showers_of(particle: str, part: tuple[float, float], further: Sequence[Path] = ()) -> cf.Showers:
+    """A part of the particle's file, and all showers of further files."""
+    own = cf.read_showers(data_file(particle), part=part)
+    return cf.Showers.concatenate([own, *map(cf.read_showers, further)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +88,19 @@ class Cell:
         return self.directory / f"{kind}.json"
 
 
-def train(cell: Cell, *, settings: Sequence[str], further: Sequence[Path], reporter: Reporter | None) -> dict[str, Any]:
+def train(
+    cell: Cell,
+    *,
+    part: tuple[float, float],
+    settings: Sequence[str],
+    further: Sequence[Path],
+    reporter: Reporter | None,
+) -> dict[str, Any]:
     """Train a cell, or go on, or do nothing if it is trained; gives its plan.
 
     Args:
         cell: what to train.
+        part: of the particle's file.
         settings: entries of the configuration as ``key=value``.
         further: files with more training showers.
         reporter: where progress goes.
@@ -93,7 +112,7 @@ def train(cell: Cell, *, settings: Sequence[str], further: Sequence[Path], repor
     if all(cell.artefact(kind).exists() for kind in kinds):
         return plan
     plan["config"] = config_to_dict(config)
-    showers = training_showers(cell.particle, further)
+    showers = showers_of(cell.particle, part, further)
     run = Run(directory=cell.directory / "training", resume=True, reporter=reporter or SilentReporter())
     generator: CaloGenerator | None = None
     for kind in kinds:

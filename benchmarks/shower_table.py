@@ -6,7 +6,8 @@ file is only compared with. Further showers come from ``hepflows simulate``::
     python -m benchmarks.shower_table run --out runs/showers       # as often as it takes: it goes on
     python -m benchmarks.shower_table show --out runs/showers > tables.md
 
-Two runs beside each other may share the cells by ``--particles`` or ``--recipes``.
+Two runs beside each other may share the cells by ``--particles`` or ``--recipes``. Settings are chosen with
+``--tuning``, which leaves the showers that the tables compare with alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from benchmarks.shower_measures import SEED, Measurer, sampling_ms
 from benchmarks.shower_recipes import KINDS, PARTICLES, RECIPES
-from benchmarks.shower_runs import Cell, held_out_showers, train, write_json
+from benchmarks.shower_runs import TABLE, TUNING, Cell, showers_of, train, write_json
 from benchmarks.shower_table_text import tables
 from calofast.generator import CaloGenerator
 from hepflows.benchmarking.machine import describe_machine
@@ -30,6 +31,8 @@ from hepflows.errors import HepflowsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from benchmarks.shower_runs import Parts
 
 _MACHINE = ("cpu", "cores", "python", "versions", "torch_threads")
 
@@ -55,7 +58,9 @@ def run(options: argparse.Namespace) -> None:
         for particle in options.particles:
             cell = Cell(particle=particle, recipe=recipe, directory=options.out / particle / recipe)
             further = _of(particle, options.further_training)
-            plan = train(cell, settings=options.set or (), further=further, reporter=reporter)
+            plan = train(
+                cell, part=_parts(options).trained, settings=options.set or (), further=further, reporter=reporter
+            )
             for kind in KINDS[recipe]:
                 if not options.train_only and not cell.result(kind).exists():
                     measure(cell, kind, plan, options)
@@ -64,7 +69,8 @@ def run(options: argparse.Namespace) -> None:
 
 def measure(cell: Cell, kind: str, plan: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Compare a generator's showers with held-out ones and write its result, and the particle's floor if need be."""
-    reference = held_out_showers(cell.particle, _of(cell.particle, options.further_test))
+    held_out = _parts(options).held_out
+    reference = showers_of(cell.particle, held_out, _of(cell.particle, options.further_test))
     generator = CaloGenerator.load(cell.artefact(kind))
     sample = generator.sample(reference.incident_energy_gev, seed=SEED, out_of_range="clamp")
     measurer = Measurer(reference=reference, preset=options.preset, trainings=options.trainings, epochs=options.epochs)
@@ -106,6 +112,10 @@ def _floor(out: Path, particle: str) -> Path:
     return out / particle / "floor.json"
 
 
+def _parts(options: argparse.Namespace) -> Parts:
+    return TUNING if options.tuning else TABLE
+
+
 def _of(particle: str, files: Sequence[tuple[str, Path]]) -> list[Path]:
     return [path for name, path in files if name == particle]
 
@@ -118,6 +128,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipes", type=_among(RECIPES), default=tuple(RECIPES), help="default: all")
     parser.add_argument("--further-training", type=_file, action="append", default=[], metavar="PARTICLE=FILE")
     parser.add_argument("--further-test", type=_file, action="append", default=[], metavar="PARTICLE=FILE")
+    parser.add_argument(
+        "--tuning", action="store_true", help="train on the first 60 %% of each file and compare with the next 20 %%"
+    )
     parser.add_argument("--preset", default="full", help="of the classifiers (default: full)")
     parser.add_argument("--trainings", type=int, default=5, help="of each classifier (default: 5)")
     parser.add_argument("--epochs", type=int, help="of each of these (default: the preset's)")

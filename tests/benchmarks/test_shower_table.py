@@ -113,6 +113,17 @@ def test_a_cell_is_trained_and_measured_once(data, tmp_path, capsys):
     assert "| e+ | coupling |" in capsys.readouterr().out
 
 
+def test_tuning_leaves_the_last_fifth_alone(data, tmp_path):
+    out = tmp_path / "runs"
+    damaged = cf.read_showers(data / "eplus.h5")
+    damaged.voxels_mev[400:] *= 100.0
+    cf.write_showers(damaged, data / "eplus.h5", force=True)
+    assert shower_table.main(command(out, "--tuning")) == 0
+    found = json.loads((out / "eplus" / "coupling" / "coupling.json").read_text())
+    assert (found["training"]["n_showers"], found["n_reference"]) == (300, 100)
+    assert found["metrics"]["response_bin_0"]["value"] == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--set", "coupling.bloks=2"], "bloks"),
     (["--further-training", "eplus=no-such-file.h5"], "no-such-file.h5"),

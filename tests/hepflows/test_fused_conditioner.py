@@ -113,7 +113,9 @@ def test_the_fused_step_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_float32_agrees_within_rounding() -> None:
     _compare(_maf(30, 3, [50, 50]), torch.randn(300, 30), torch.randn(300, 3), inverse=False, tolerance=2e-4)
-    _compare(_coupling(30, 3, 50, 2), torch.randn(300, 30), torch.randn(300, 3), inverse=False, tolerance=2e-4)
+    for neighbours in (0, 5):
+        block = _coupling(30, 3, 50, 2, neighbours=neighbours)
+        _compare(block, torch.randn(300, 30), torch.randn(300, 3), inverse=False, tolerance=2e-4)
 
 
 @pytest.mark.parametrize("threads", [2, 3])
@@ -131,8 +133,9 @@ def test_bits_do_not_depend_on_threads(threads: int) -> None:
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_data_events_beyond_the_tails_and_second_derivatives() -> None:
-    block = _maf(5, 0, [12]).double()
+@pytest.mark.parametrize("make", [lambda: _maf(5, 0, [12]), lambda: _coupling(5, 0, 12, 1, neighbours=2)])
+def test_data_events_beyond_the_tails_and_second_derivatives(make: Any) -> None:
+    block = make().double()
     x = torch.cat([torch.randn(40, 5), 100 * torch.randn(24, 5)]).double()
     _compare(block, x, None, inverse=False, tolerance=1e-9)
     x = torch.randn(FUSED_FROM, 5, dtype=torch.float64, requires_grad=True)
@@ -215,4 +218,6 @@ def test_nothing_is_read_that_was_not_written(count: int, monkeypatch: pytest.Mo
         inverse=False,
         tolerance=1e-9,
     )
-    _compare(_coupling(7, 0, 30, 2).double(), torch.randn(count, 7).double(), None, inverse=True, tolerance=1e-9)
+    for neighbours in (0, 2):
+        block = _coupling(7, 0, 30, 2, neighbours=neighbours).double()
+        _compare(block, torch.randn(count, 7).double(), None, inverse=True, tolerance=1e-9)

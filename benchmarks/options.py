@@ -22,7 +22,7 @@ from hepflows.errors import HepflowsError
 from hepflows.files import check_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 _SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 _UNSET = "HEPFLOWS_BENCHMARK_UNSET"
@@ -199,3 +199,27 @@ def _names(text: str) -> tuple[str, ...]:
     if unknown := set(names) - set(PEERS):
         raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is not one of {', '.join(PEERS)}")
     return names
+
+
+def among(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Type of an option that takes some of the known names, with commas."""
+
+    def names(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        if set(chosen) - set(known):
+            raise argparse.ArgumentTypeError(f"choose from {', '.join(known)}")
+        return chosen
+
+    return names
+
+
+def file_of(known: Collection[str]) -> Callable[[str], tuple[str, Path]]:
+    """Type of an option NAME=FILE with one of the known names."""
+
+    def named(text: str) -> tuple[str, Path]:
+        name, separator, path = text.partition("=")
+        if name not in known or not separator:
+            raise argparse.ArgumentTypeError(f"NAME=FILE with one of {', '.join(known)}")
+        return name, Path(path)
+
+    return named

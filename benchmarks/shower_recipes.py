@@ -17,6 +17,9 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Recipe -> generators that it trains."""
 
+MODEL: Final = "model"
+"""Stands for a recipe where a generator comes with the package."""
+
 _FLOW_I: Final = {"alpha": 1e-9, "training": {"epochs": 100, "batch_size": 250, "learning_rate": 2e-3}}
 _DATA: Final = {"energy_range_gev": [1.0, 100.0], "validation_fraction": 0.05}
 _MIRRORS: Final = {"mirrors": ["mirror_x", "mirror_y"]}

@@ -4,6 +4,7 @@ HEPFLOWS_DATA names a directory with showers/eplus.h5, gamma.h5 and piplus.h5 (C
 file is only compared with. Further showers come from ``hepflows simulate``::
 
     python -m benchmarks.shower_table run --out runs/showers       # as often as it takes: it goes on
+    python -m benchmarks.shower_table models --out runs/showers    # what comes with the package
     python -m benchmarks.shower_table show --out runs/showers > tables.md
 
 Two runs beside each other may share the cells by ``--particles`` or ``--recipes``. Settings are chosen with
@@ -20,14 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from benchmarks.options import among, file_of
+from benchmarks.ship_models import TRAINING
 from benchmarks.shower_measures import SEED, Measurer, sampling_ms
-from benchmarks.shower_recipes import KINDS, PARTICLES, RECIPES
+from benchmarks.shower_recipes import KINDS, MODEL, PARTICLES, RECIPES
 from benchmarks.shower_runs import TABLE, TUNING, Cell, showers_of, train, write_json
 from benchmarks.shower_table_text import tables
 from calofast.generator import CaloGenerator
 from hepflows.benchmarking.machine import describe_machine
 from hepflows.commands.options import apply_threads, terminal_reporter
+from hepflows.document import read_document
 from hepflows.errors import HepflowsError
+from hepflows.models import models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.action == "show":
             sys.stdout.write(tables(collect(options.out), floors(options.out)))
         else:
-            run(options)
+            apply_threads(options.threads)
+            (run if options.action == "run" else measure_models)(options)
     except HepflowsError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
         return error.exit_code
@@ -52,7 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Train, generate and measure what is missing."""
-    apply_threads(options.threads)
     console, reporter = Console(stderr=True), terminal_reporter()
     for recipe in options.recipes:
         for particle in options.particles:
@@ -63,15 +68,26 @@ def run(options: argparse.Namespace) -> None:
             )
             for kind in KINDS[recipe]:
                 if not options.train_only and not cell.result(kind).exists():
-                    measure(cell, kind, plan, options)
+                    measure(cell, cell.artefact(kind), kind, plan["generators"][kind], options)
                     console.print(f"{particle} {recipe} {kind}: {cell.result(kind)}", soft_wrap=True)
 
 
-def measure(cell: Cell, kind: str, plan: Mapping[str, Any], options: argparse.Namespace) -> None:
+def measure_models(options: argparse.Namespace) -> None:
+    """Measure the models that come with the package."""
+    for name, model in models().items():
+        if name in options.particles:
+            kind = read_document(model.directory).kind
+            plan = json.loads((model.directory / TRAINING).read_text(encoding="utf-8"))
+            cell = Cell(particle=name, recipe=MODEL, directory=options.out / name / MODEL)
+            if not cell.result(kind).exists():
+                measure(cell, model.directory, kind, plan["generators"][kind], options)
+
+
+def measure(cell: Cell, artefact: Path, kind: str, training: Mapping[str, Any], options: argparse.Namespace) -> None:
     """Compare a generator's showers with held-out ones and write its result, and the particle's floor if need be."""
     held_out = _parts(options).held_out
     reference = showers_of(cell.particle, held_out, _of(cell.particle, options.further_test))
-    generator = CaloGenerator.load(cell.artefact(kind))
+    generator = CaloGenerator.load(artefact)
     sample = generator.sample(reference.incident_energy_gev, seed=SEED, out_of_range="clamp")
     measurer = Measurer(reference=reference, preset=options.preset, trainings=options.trainings, epochs=options.epochs)
     floor = _floor(options.out, cell.particle)
@@ -81,11 +97,11 @@ def measure(cell: Cell, kind: str, plan: Mapping[str, Any], options: argparse.Na
         "particle": cell.particle,
         "recipe": cell.recipe,
         "kind": kind,
-        "training": plan["generators"][kind],
+        "training": training,
         "n_reference": len(reference),
         "metrics": measurer.metrics(sample) | measurer.classifiers(sample),
         "sampling_ms": sampling_ms(generator, reference.incident_energy_gev),
-        "weights_bytes": (cell.artefact(kind) / "weights.safetensors").stat().st_size,
+        "weights_bytes": (artefact / "weights.safetensors").stat().st_size,
         "machine": {name: value for name, value in describe_machine().items() if name in _MACHINE},
     }
     write_json(cell.result(kind), result)
@@ -96,9 +112,10 @@ def collect(out: Path) -> list[dict[str, Any]]:
     cells = [
         Cell(particle=particle, recipe=recipe, directory=out / particle / recipe)
         for particle in PARTICLES
-        for recipe in RECIPES
+        for recipe in (*RECIPES, MODEL)
     ]
-    paths = [cell.result(kind) for cell in cells for kind in KINDS[cell.recipe]]
+    kinds = {**KINDS, MODEL: sorted({kind for trained in KINDS.values() for kind in trained})}
+    paths = [cell.result(kind) for cell in cells for kind in kinds[cell.recipe]]
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
@@ -122,12 +139,14 @@ def _of(particle: str, files: Sequence[tuple[str, Path]]) -> list[Path]:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "show"))
+    parser.add_argument("action", choices=("run", "models", "show"))
     parser.add_argument("--out", type=Path, required=True, help="directory of all cells")
-    parser.add_argument("--particles", type=_among(PARTICLES), default=tuple(PARTICLES), help="default: all")
-    parser.add_argument("--recipes", type=_among(RECIPES), default=tuple(RECIPES), help="default: all")
-    parser.add_argument("--further-training", type=_file, action="append", default=[], metavar="PARTICLE=FILE")
-    parser.add_argument("--further-test", type=_file, action="append", default=[], metavar="PARTICLE=FILE")
+    parser.add_argument("--particles", type=among(PARTICLES), default=tuple(PARTICLES), help="default: all")
+    parser.add_argument("--recipes", type=among(RECIPES), default=tuple(RECIPES), help="default: all")
+    parser.add_argument(
+        "--further-training", type=file_of(PARTICLES), action="append", default=[], metavar="PARTICLE=FILE"
+    )
+    parser.add_argument("--further-test", type=file_of(PARTICLES), action="append", default=[], metavar="PARTICLE=FILE")
     parser.add_argument(
         "--tuning", action="store_true", help="train on the first 60 %% of each file and compare with the next 20 %%"
     )
@@ -138,23 +157,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="CPU threads; by default torch chooses")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="entry of the configuration")
     return parser.parse_args(argv)
-
-
-def _among(known: Mapping[str, object]) -> Any:
-    def names(text: str) -> tuple[str, ...]:
-        chosen = tuple(text.split(","))
-        if set(chosen) - set(known):
-            raise argparse.ArgumentTypeError(f"choose from {', '.join(known)}")
-        return chosen
-
-    return names
-
-
-def _file(text: str) -> tuple[str, Path]:
-    particle, separator, path = text.partition("=")
-    if particle not in PARTICLES or not separator:
-        raise argparse.ArgumentTypeError(f"PARTICLE=FILE with one of {', '.join(PARTICLES)}")
-    return particle, Path(path)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.quoting import with_error
-from benchmarks.shower_recipes import PARTICLES
+from benchmarks.shower_recipes import MODEL, PARTICLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,4 +122,5 @@ def _particle(result: Mapping[str, Any]) -> str:
 
 
 def _name(result: Mapping[str, Any]) -> str:
-    return f"published {result['kind']}" if result["recipe"] == "published" else str(result["kind"])
+    words = {"published": f"published {result['kind']}", MODEL: f"{result['kind']}, as shipped"}
+    return words.get(result["recipe"], str(result["kind"]))

@@ -136,7 +136,7 @@ def test_bad_input_is_named(data, tmp_path, capsys, arguments, message):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--recipes", "couplng"], "published"),
     (["--particles", "muon"], "piplus"),
-    (["--further-test", "muon=a.h5"], "PARTICLE=FILE"),
+    (["--further-test", "muon=a.h5"], "NAME=FILE"),
 ])  # fmt: skip
 def test_unknown_names_are_refused_with_those_there_are(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit) as stop:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             samples[str(path)] = generator.sample(showers.incident_energy_gev, seed=_SEED, out_of_range="clamp")
         found = {name: correlations(sample) for name, sample in samples.items()}
     except HepflowsError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
     print(text(found))
     if options.json is not None:

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             cell = Cell(particle=particle, recipe=options.recipe, directory=options.runs / particle / options.recipe)
             ship(cell, kind, options.into / particle, further=further, preset=options.preset)
     except HepflowsError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
     return 0
 

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             apply_threads(options.threads)
             (run if options.action == "run" else measure_models)(options)
     except HepflowsError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
     return 0
 

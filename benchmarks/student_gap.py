@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         showers = cf.read_showers(options.showers, **reading.arguments())
         found = gap(CaloGenerator.load(options.teacher), CaloGenerator.load(options.student), showers, options.seed)
     except HepflowsError as error:
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False)
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
     print(text(found))
     if options.json is not None:

@@ -20,7 +20,7 @@ from hepflows.document import (
     document_hash,
     read_document,
 )
-from hepflows.errors import ArtefactError
+from hepflows.errors import ArtefactError, ConfigError
 from hepflows.files import atomic_directory, save_tensors, sha256_of
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], *, where: str | o
     """Copy tensors into a module, all of them and no others.
 
     Raises:
-        ArtefactError: names or shapes differ from the module's, for instance after the code has changed.
+        ArtefactError: names or shapes differ from the module's, for instance after the code has changed, or the module
+            refuses a value.
     """
     own = module.state_dict()
     _check_index(
@@ -163,7 +164,10 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], *, where: str | o
         where=where,
         remedy="load it with the version of hepflows named in generator.json",
     )
-    module.load_state_dict(dict(state), strict=True)
+    try:
+        module.load_state_dict(dict(state), strict=True)
+    except ConfigError as error:  # values that a module refuses
+        raise ArtefactError("a tensor is damaged", where=where, found=str(error), remedy=RESTORE) from error
 
 
 def _halved(name: str, tensor: Tensor) -> Tensor:

@@ -65,7 +65,9 @@ class SplineCoupling(nn.Module):
             dropout=dropout,
             batch_norm=batch_norm,
         )
-        self.local = None if neighbours is None else LocalTerms(neighbours, spline.n_parameters)
+        self.local: LocalTerms | None = None
+        if neighbours is not None:
+            self.local = LocalTerms(neighbours, self.kept + context_features, spline.n_parameters)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: (N, D) to (N, D) and log |dz/dx| of shape (N,)."""

@@ -23,19 +23,23 @@ class LocalTerms(nn.Module):
 
     Args:
         index: places of the neighbours among the inputs, shape (D, K).
+        inputs: number of inputs I.
         parameters: number of parameters P.
 
     Raises:
-        ConfigError: the index is not a matrix.
+        ConfigError: the index is not a matrix of places of inputs.
     """
 
     index: Tensor
 
-    def __init__(self, index: Tensor, parameters: int) -> None:
+    def __init__(self, index: Tensor, inputs: int, parameters: int) -> None:
         super().__init__()
         if index.ndim != 2:
             raise ConfigError("neighbours must be a matrix", expected="(features, neighbours)", found=index.shape)
+        self.inputs = inputs
         self.register_buffer("index", index.long())
+        _check_places(self, None)
+        self.register_load_state_dict_post_hook(_check_places)  # type: ignore[no-untyped-call]  # torch
         self.weight = nn.Parameter(torch.zeros(len(index), parameters, index.shape[1]))
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -52,3 +56,15 @@ class LocalTerms(nn.Module):
         """Shape (N, I) to (D P, N), the form in which fused training steps want it."""
         near = inputs.T.index_select(0, self.index.flatten()).unflatten(0, self.index.shape)
         return torch.bmm(self.weight, near).flatten(0, 1)
+
+
+def _check_places(module: nn.Module, _: object) -> None:
+    """Kernels read where the index points: a damaged one must not reach them."""
+    if isinstance(module, LocalTerms):
+        outside = (module.index < 0) | (module.index >= module.inputs)
+        if bool(outside.any()):
+            raise ConfigError(
+                "a neighbour is none of the inputs",
+                expected=f"places from 0 to {module.inputs - 1}",
+                found=int(module.index[outside][0]),
+            )

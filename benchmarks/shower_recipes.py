@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -69,3 +70,100 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """Configurations of `calofast`, without the file's part."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A change to a recipe.
+
+    Attributes:
+        name: of its directory.
+        change: in words.
+        settings: entries of the configuration that differ.
+        seeds: one training each.
+    """
+
+    name: str
+    change: str
+    settings: tuple[str, ...]
+    seeds: tuple[int, ...] = (1,)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One change at a time.
+
+    Attributes:
+        recipe: what is changed.
+        kind: the generator that is measured.
+        common: entries of the configuration that all variants share.
+        variants: the recipe itself first.
+    """
+
+    recipe: str
+    kind: str
+    common: tuple[str, ...]
+    variants: tuple[Variant, ...]
+
+
+ABLATIONS: Final[Mapping[str, Ablation]] = {
+    "preprocessing": Ablation(
+        "coupling",
+        "coupling",
+        ("coupling.training.epochs=20", "layer_energies.training.epochs=50"),
+        (
+            Variant("recipe", "as in the recipe", (), (1, 2)),
+            Variant("no_mirrors", "no mirrored showers", ("preprocessing.mirrors=[]",), (1, 2)),
+            Variant("no_neighbours", "no terms of the neighbours", ("coupling.neighbours=0",), (1, 2)),
+            Variant("four_neighbours", "4 neighbours instead of 16", ("coupling.neighbours=4",)),
+            Variant("not_standardised", "voxels not standardised", ("preprocessing.standardise=false",)),
+            Variant("low_threshold", "threshold 1 keV instead of 10 keV", ("preprocessing.threshold_mev=0.001",)),
+            Variant("dark_near", "dark voxels nearer: -1.5 instead of -2.5", ("preprocessing.dark_mean=-1.5",)),
+            Variant("dark_far", "dark voxels farther: -4", ("preprocessing.dark_mean=-4.0",)),
+            Variant("dark_wide", "dark voxels twice as wide: 0.8", ("preprocessing.dark_width=0.8",)),
+            Variant(
+                "logit", "logit of layer shares", ("preprocessing.voxels=logit", "preprocessing.standardise=false")
+            ),
+            Variant(
+                "logit_noise",
+                "logit of layer shares, a tenth of the noise",
+                ("preprocessing.voxels=logit", "preprocessing.standardise=false", "preprocessing.noise_mev=1e-4"),
+            ),
+            Variant("bound", "splines within 4 instead of 8", ("coupling.spline.bound=4.0",)),
+            Variant("alpha", "alpha of Flow I 1e-6 instead of 1e-9", ("layer_energies.alpha=1e-6",)),
+        ),
+    ),
+    "distillation": Ablation(
+        "maf",
+        "student",
+        (
+            "teacher.training.epochs=20",
+            "layer_energies.training.epochs=50",
+            "student.training.epochs=10",
+            "student.likelihood.epochs=10",
+        ),
+        (
+            Variant("recipe", "distilled, then by its likelihood", (), (1, 2)),
+            Variant(
+                "no_likelihood",
+                "distilled for all but one epoch",
+                ("student.training.epochs=19", "student.likelihood.epochs=1"),
+            ),
+            Variant(
+                "no_distillation",
+                "likelihood for all but one epoch",
+                ("student.training.epochs=1", "student.likelihood.epochs=19"),
+                (1, 2),
+            ),
+            Variant("data_only", "distilled on data only", ("student.loss.beta=1.0",)),
+            Variant("noise_only", "distilled on noise only", ("student.loss.beta=0.0",)),
+            Variant(
+                "end_points", "distilled at the end points only", ("student.loss.states=0", "student.loss.parameters=0")
+            ),
+            Variant("large_batches", "batches of 1000 while distilled", ("student.training.batch_size=1000",)),
+            Variant("cosine", "learning rate that only falls", ("student.training.schedule=cosine",)),
+            Variant("wide", "hidden layers of 512", ("student.hidden=[512,512]",)),
+        ),
+    ),
+}
+"""Studies of shower_ablation."""

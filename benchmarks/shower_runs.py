@@ -88,6 +88,13 @@ class Cell:
         return self.directory / f"{kind}.json"
 
 
+def configuration(recipe: str, settings: Sequence[str]) -> CaloFlowConfig:
+    """A recipe with some entries replaced, given as ``key=value``."""
+    return build(
+        CaloFlowConfig, with_overrides({"task": "calofast", **RECIPES[recipe]}, settings), where="configuration"
+    )
+
+
 def train(
     cell: Cell,
     *,
@@ -95,6 +102,7 @@ def train(
     settings: Sequence[str],
     further: Sequence[Path],
     reporter: Reporter | None,
+    kinds: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Train a cell, or go on, or do nothing if it is trained; gives its plan.
 
@@ -104,11 +112,11 @@ def train(
         settings: entries of the configuration as ``key=value``.
         further: files with more training showers.
         reporter: where progress goes.
+        kinds: which of the recipe's generators, the first ones; None for all.
     """
-    raw = with_overrides({"task": "calofast", **RECIPES[cell.recipe]}, settings)
-    config = build(CaloFlowConfig, raw, where="configuration")
+    config = configuration(cell.recipe, settings)
     plan = json.loads(cell.plan.read_text(encoding="utf-8")) if cell.plan.exists() else {"generators": {}}
-    kinds = KINDS[cell.recipe]
+    kinds = kinds or KINDS[cell.recipe]
     if all(cell.artefact(kind).exists() for kind in kinds):
         return plan
     plan["config"] = config_to_dict(config)
@@ -123,7 +131,7 @@ def train(
         if generator is None:
             generator = cf.fit(cf.CaloFlow(showers.geometry, config), showers, run=run)
         else:
-            generator = cf.distill(generator, showers, run=run)
+            generator = cf.distill(generator, showers, student=config.student, run=run)
         spent = plan["generators"].get(kind, {})
         plan["generators"][kind] = {
             "n_showers": len(showers),

@@ -95,8 +95,7 @@ class SplineCoupling(nn.Module):
             from hepflows.fused_conditioner import conditioned_spline
 
             layers = residual_layers(self.conditioner, outputs_a_feature=self.spline.n_parameters)
-            added = None if self.local is None else self.local.by_row(known)
-            moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse, added=added)
+            moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse, local=self.local)
             return torch.cat([kept, moved], dim=-1), total
         raw = self.conditioner.grouped(known, self.moved)
         if self.local is not None:

@@ -37,12 +37,14 @@ class Forms:
         spline: shape of the splines.
         inverse: evaluate the inverse functions.
         half: multiply in bfloat16.
+        near: shape (D, J), places of each feature's neighbours among the inputs; None without any.
     """
 
     layers: tuple[LayerForm, ...]
     spline: SplineSettings
     inverse: bool
     half: bool
+    near: Tensor | None = None
 
 
 class Pass:
@@ -67,6 +69,16 @@ class Pass:
         # One strip more than the tiles: rows whose distance is a power of two would share few lines of the cache.
         self.row_length = self.tiles * TILE + self.strip
         self.constants, self.bins = kernel_constants(forms.spline, self.real), (0,) * forms.spline.bins
+
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether neighbours add to the raw parameters."""
+        return self.forms.near is not None
+
+    @property
+    def near(self) -> Array:
+        """Their places; of size 0 without any."""
+        return np.empty((0, 0), np.int64) if self.forms.near is None else self.forms.near.numpy()
 
     def empty(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
         """An array of numbers with arbitrary content."""
@@ -133,15 +145,9 @@ class Pass:
 
     def to_rows(self, table: Tensor) -> Array:
         """Shape (N, D) to (D, N), filled up to whole tiles and one strip more."""
-        return self.filled(table.T)
-
-    def filled(self, table: Tensor) -> Array:
-        """Rows (D, N) filled up as those of `to_rows`; nothing if there is nothing."""
-        if not table.numel():
-            return self.nothing(2)
-        rows = self.empty(len(table), self.row_length)
+        rows = self.empty(table.shape[1], self.row_length)
         out = torch.from_numpy(rows)
-        out[:, : self.events].copy_(table)
+        out[:, : self.events].copy_(table.T)
         out[:, self.events :].zero_()
         return rows
 

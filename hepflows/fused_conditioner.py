@@ -19,6 +19,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
 from hepflows.fused_arrays import Forms
 from hepflows.fused_passes import backward_pass, forward_pass
+from hepflows.local import local_terms
 from hepflows.plain import is_plain
 from hepflows.precision import current_precision
 from hepflows.splines import portable_rational_quadratic
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.layer_plan import Layer, LayerForm
+    from hepflows.local import LocalTerms
     from hepflows.splines import SplineSettings
 
 
@@ -40,7 +42,7 @@ def conditioned_spline(
     spline: SplineSettings,
     *,
     inverse: bool,
-    added: Tensor | None = None,
+    local: LocalTerms | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Splines of x whose raw parameters a network computes from the inputs.
 
@@ -52,51 +54,52 @@ def conditioned_spline(
         x: shape (N, D), arguments.
         spline: shape of the splines.
         inverse: evaluate the inverse functions.
-        added: shape (D (3 K - 1), N), added to the network's raw parameters.
+        local: what neighbours among the inputs add to the network's raw parameters.
 
     Returns:
         y of shape (N, D) and the sum of log |dy/dx| over features, shape (N,).
     """
     half = current_precision() == "bfloat16" and x.dtype == torch.float32
-    forms = Forms(tuple(layer.form for layer in layers), spline, inverse, half)
+    near = None if local is None else local.index
+    forms = Forms(tuple(layer.form for layer in layers), spline, inverse, half, near)
     tensors = [*(layer.weight for layer in layers), *(layer.bias for layer in layers)]
-    more = x.new_empty(0, 0) if added is None else added
-    y, log_det = _ConditionedSpline.apply(forms, inputs, x, more, *tensors)  # type: ignore[no-untyped-call]
+    weight = x.new_empty(0, 0, 0) if local is None else local.weight
+    y, log_det = _ConditionedSpline.apply(forms, inputs, x, weight, *tensors)  # type: ignore[no-untyped-call]
     return y, log_det
 
 
 class _ConditionedSpline(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, forms: Forms, inputs: Tensor, x: Tensor, added: Tensor, *tensors: Tensor
+        ctx: Any, forms: Forms, inputs: Tensor, x: Tensor, local: Tensor, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         alive = [
             _alive(form, len(bias), x)
             for form, bias in zip(forms.layers[:-1], tensors[len(forms.layers) :], strict=False)
         ]
-        y, log_det, memory = forward_pass(forms, inputs, x, added, tensors, alive)
+        y, log_det, memory = forward_pass(forms, inputs, x, local, tensors, alive)
         # As saved tensors they are freed by the backward pass, not only with the graph.
-        ctx.save_for_backward(inputs, x, added, *tensors, *alive, *memory)
+        ctx.save_for_backward(inputs, x, local, *tensors, *alive, *memory)
         ctx.forms = forms
         return y, log_det
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         forms: Forms = ctx.forms
-        inputs, x, added, *saved = ctx.saved_tensors
+        inputs, x, local, *saved = ctx.saved_tensors
         count, hidden = 2 * len(forms.layers), len(forms.layers) - 1
         tensors, alive, memory = saved[:count], saved[count : count + hidden], saved[count + hidden :]
         if torch.is_grad_enabled() or not is_plain(*gradients):
             # Gradients of gradients and vectorised Jacobians: the same in differentiable operators.
             with torch.enable_grad():
                 # Inputs and x may be one tensor: each use gets its own gradient.
-                given = [tensor.view_as(tensor) for tensor in (inputs, x, added, *tensors)]
+                given = [tensor.view_as(tensor) for tensor in (inputs, x, local, *tensors)]
                 outputs = plain_conditioned_spline(forms, given[0], given[1], given[2], given[3:], alive)
             needed = ctx.needs_input_grad[1:]
             wanted = [tensor for tensor, need in zip(given, needed, strict=True) if need]
             found = iter(torch.autograd.grad(outputs, wanted, gradients, create_graph=torch.is_grad_enabled()))
             return None, *(next(found) if need else None for need in needed)
-        return None, *backward_pass(forms, tensors, memory, gradients, ctx.needs_input_grad[1:])
+        return None, *backward_pass(forms, local, tensors, memory, gradients, ctx.needs_input_grad[1:])
 
 
 def _alive(form: LayerForm, units: int, x: Tensor) -> Tensor:
@@ -108,7 +111,7 @@ def _alive(form: LayerForm, units: int, x: Tensor) -> Tensor:
 
 
 def plain_conditioned_spline(
-    forms: Forms, inputs: Tensor, x: Tensor, added: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
+    forms: Forms, inputs: Tensor, x: Tensor, local: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
     """`conditioned_spline` in torch operators; arguments as in `fused_passes.forward_pass`."""
     count = len(forms.layers)
@@ -123,7 +126,8 @@ def plain_conditioned_spline(
         if form.dropout:
             kept = alive[len(sums) - 1].transpose(1, 2).flatten(0, 1)[: len(x)]
             values = values * (kept.to(values.dtype) / (1 - form.dropout))
-    last = sums[-1] + added.T if added.numel() else sums[-1]
-    raw = last.unflatten(-1, (x.shape[1], forms.spline.n_parameters))
+    raw = sums[-1].unflatten(-1, (x.shape[1], forms.spline.n_parameters))
+    if forms.near is not None:
+        raw = raw + local_terms(inputs, forms.near, local)
     y, log_derivative = portable_rational_quadratic(x, raw, forms.spline, inverse=forms.inverse)
     return y, log_derivative.sum(-1)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def forward_pass(
-    forms: Forms, inputs: Tensor, x: Tensor, added: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
+    forms: Forms, inputs: Tensor, x: Tensor, local: Tensor, tensors: Sequence[Tensor], alive: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Values of `conditioned_spline`, and what the backward pass wants to find again.
 
@@ -33,7 +33,7 @@ def forward_pass(
         forms: the network and its splines.
         inputs: shape (N, I).
         x: shape (N, D).
-        added: shape (D P, N), added to the raw parameters; of size 0 for nothing.
+        local: shape (D, P, J), what the neighbours of `forms` add to the raw parameters; of size 0 without any.
         tensors: weights, then biases.
         alive: for each hidden layer which units dropout keeps, shape (strips, H, strip), of size 0 for all.
 
@@ -64,17 +64,18 @@ def forward_pass(
     units, rows = run.packed_units(values[-1]), run.to_rows(x)
     y, logs = run.empty(*rows.shape), run.empty(len(panels), rows.shape[1], dtype=np.dtype(np.float64))
     kept_splines = run.empty(len(rows), run.tiles, 2 * bins * TILE + KEPT_STATE)
-    weights, mask = (run.weights[-1], run.biases[-1], run.filled(added)), run.mask(-1)
+    beside = run.to_rows(inputs) if run.has_neighbours else run.nothing(2)
+    layer = (run.weights[-1], run.biases[-1], run.mask(-1))
+    given = (run.per, units, run.near, local.detach().contiguous().numpy(), beside, rows, run.constants, run.bins)
 
     def output(first: int, last: int) -> None:
         kernel: Any = output_forward
-        given = (*weights, mask, panels[first:last], run.per, units, rows, run.constants, run.bins)
-        kernel(*given, forms.inverse, y, logs[first:last], kept_splines)
+        kernel(*layer, panels[first:last], *given, forms.inverse, y, logs[first:last], kept_splines)
 
     in_parts(output, len(panels))
     # what stands behind the last event is arbitrary
     log_det = torch.from_numpy(logs[:, : run.events].sum(0).astype(run.real))
-    return run.from_rows(y), log_det, [torch.from_numpy(array) for array in (rows, kept_splines, *values)]
+    return run.from_rows(y), log_det, [torch.from_numpy(array) for array in (rows, kept_splines, beside, *values)]
 
 
 def _in_parts(kernel: Any, given: tuple[Any, ...], count: int) -> None:
@@ -89,24 +90,27 @@ def _in_panels(kernel: Any, panels: Array, given: tuple[Any, ...]) -> None:
 
 def backward_pass(
     forms: Forms,
+    local: Tensor,
     tensors: Sequence[Tensor],
     memory: Sequence[Tensor],
     gradients: Sequence[Tensor],
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Gradients of inputs, x, what is added, weights and biases, None where not needed.
+    """Gradients of inputs, x, the neighbours' weights, weights and biases, None where not needed.
 
     Args:
         forms: the network and its splines.
+        local: as in `forward_pass`.
         tensors: weights, then biases.
         memory: from `forward_pass`.
         gradients: of y, shape (N, D), and of the log-determinant, shape (N,).
-        needed: of which of inputs, x, what is added, weights and biases gradients are wanted.
+        needed: of which of inputs, x, the neighbours' weights, weights and biases gradients are wanted.
     """
     run, count = Pass(forms, tensors, len(gradients[0])), len(forms.layers)
-    rows, kept_splines, *values = (tensor.numpy() for tensor in memory)
+    rows, kept_splines, beside, *values = (tensor.numpy() for tensor in memory)
     need_weights, need_biases = needed[3 : 3 + count], needed[3 + count :]
-    grad_added = run.empty(len(run.biases[-1]), rows.shape[1]) if needed[2] else run.nothing(2)
+    near = (run.near, local.detach().transpose(1, 2).contiguous().numpy(), beside)
+    grad_local = run.empty(*local.flatten(0, 1).shape) if needed[2] else run.nothing(2)
     # whether what is below a layer wants the gradient of the layer's input
     below = [needed[0] or any(need_weights[:layer]) or any(need_biases[:layer]) for layer in range(count)]
     grad_weights = [
@@ -116,8 +120,9 @@ def backward_pass(
     grad_biases = [
         np.empty_like(bias if need else run.nothing(1)) for bias, need in zip(run.biases, need_biases, strict=True)
     ]
-    grad_rows, upstream = _output_backward(
-        run, rows, kept_splines, values[-1], gradients, below[-1], (grad_weights[-1], grad_biases[-1], grad_added)
+    written = (grad_weights[-1], grad_biases[-1], grad_local)
+    grad_rows, upstream, grad_beside = _output_backward(
+        run, rows, kept_splines, values[-1], near, gradients, (below[-1], needed[0]), written
     )
     sums: dict[int, Array] = {}
     for number in range(count - 2, -1, -1):
@@ -153,8 +158,11 @@ def backward_pass(
             )
             _in_parts(input_gradient, packed, run.strips)
             upstream = found
-    results = [run.from_strips(upstream) if needed[0] else None, run.from_rows(grad_rows) if needed[1] else None]
-    results.append(torch.from_numpy(grad_added)[:, : run.events] if needed[2] else None)
+    grad_inputs = run.from_strips(upstream) if needed[0] else None
+    if grad_inputs is not None and grad_beside.size:
+        grad_inputs += run.from_rows(grad_beside)
+    results = [grad_inputs, run.from_rows(grad_rows) if needed[1] else None]
+    results.append(torch.from_numpy(grad_local).view_as(local) if needed[2] else None)
     results += [
         torch.from_numpy(gradient) if need else None
         for gradient, need in zip(grad_weights + grad_biases, needed[3:], strict=True)
@@ -167,21 +175,23 @@ def _output_backward(
     rows: Array,
     kept_splines: Array,
     values: Array,
+    near: tuple[Array, Array, Array],
     gradients: Sequence[Tensor],
-    below: bool,
+    below: tuple[bool, bool],
     written: tuple[Array, Array, Array],
-) -> tuple[Array, Array]:
-    """Gradients of x, shape (D, tiles * TILE), and of the last hidden layer's values, shape (strips, H, strip).
+) -> tuple[Array, Array, Array]:
+    """Gradients of x, of the last hidden layer's values, and of the inputs by way of the neighbours.
 
-    Those of weight, bias and what is added are written.
+    Their shapes are (D, tiles * TILE), (strips, H, strip) and (I, tiles * TILE); those of weight, bias and the
+    neighbours' weights are written. `below` tells whether the second and the third are wanted.
     """
     form = run.forms.layers[-1]
     groups = form.plan.groups
     grad_rows, grad_log = run.empty(*rows.shape), np.zeros(rows.shape[1], run.real)
     grad_log[: run.events] = gradients[1].numpy()
-    shares = run.empty(len(groups), *(values.shape if below else (0, 0, 0)))
-    events = run.packed_events(values)
-    fixed = (events, run.strips, rows, run.to_rows(gradients[0]), grad_log, kept_splines, run.constants, run.bins)
+    shares = run.empty(len(groups), *(values.shape if below[0] else (0, 0, 0)))
+    beside = run.empty(len(groups), *(near[2].shape if below[1] else (0, 0)))
+    fixed = (run.packed_events(values), run.strips, *near, rows, run.to_rows(gradients[0]), grad_log, kept_splines)
 
     def output(first: int, last: int) -> None:
         for group in range(first, last):
@@ -190,11 +200,14 @@ def _output_backward(
                 run.mask(-1),
                 groups[group],
                 *fixed,
+                run.constants,
+                run.bins,
                 run.forms.inverse,
                 grad_rows,
                 shares[group],
                 *written,
+                beside[group],
             )
 
     in_parts(output, len(groups))
-    return grad_rows, shares.sum(0)
+    return grad_rows, shares.sum(0), beside.sum(0)

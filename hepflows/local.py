@@ -49,13 +49,19 @@ class LocalTerms(nn.Module):
             near = torch.index_select(inputs, 1, self.index.flatten()).reshape(-1, features, count, 1)
             raw: Tensor = torch.matmul(self.weight, near).reshape(-1, features, self.weight.shape[1])
             return raw
-        rows: Tensor = self.by_row(inputs).unflatten(0, (features, -1))
-        return rows.permute(2, 0, 1)
+        return local_terms(inputs, self.index, self.weight)
 
-    def by_row(self, inputs: Tensor) -> Tensor:
-        """Shape (N, I) to (D P, N), the form in which fused training steps want it."""
-        near = inputs.T.index_select(0, self.index.flatten()).unflatten(0, self.index.shape)
-        return torch.bmm(self.weight, near).flatten(0, 1)
+
+def local_terms(inputs: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Linear terms of neighbours, (N, D, P).
+
+    Args:
+        inputs: shape (N, I).
+        index: places of the neighbours among the inputs, shape (D, J).
+        weight: shape (D, P, J).
+    """
+    near = inputs.T.index_select(0, index.flatten()).unflatten(0, index.shape)
+    return torch.bmm(weight, near).permute(2, 0, 1)
 
 
 def _check_places(module: nn.Module, _: object) -> None:

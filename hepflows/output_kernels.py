@@ -14,6 +14,7 @@ import numpy as np
 
 from hepflows.kernel import inline, kernel
 from hepflows.layer_kernels import add_lanes, store_lanes
+from hepflows.neighbour_kernels import add_input_gradients, add_neighbours, add_weight_gradients
 from hepflows.operand_kernels import masked_panel, store_panel
 from hepflows.spline_gradients import differentiate, gradient_of_shares, gradient_of_slopes
 from hepflows.spline_kernels import (
@@ -69,11 +70,13 @@ def _most_rows(panels: Any) -> int:
 def output_forward(
     weight: Any,
     bias: Any,
-    added: Any,
     mask: Any,
     panels: Any,
     per: int,
     units: Any,
+    near: Any,
+    near_weight: Any,
+    inputs: Any,
     x: Any,
     c: Any,
     bins: Any,
@@ -87,11 +90,13 @@ def output_forward(
     Args:
         weight: shape (D P, H), P = 3 K - 1.
         bias: shape (D P,).
-        added: optional, shape (D P, N), added to the raw parameters.
         mask: shape (D P, H) of 0 and 1, or of size 0 if every panel is full.
         panels: shape (number, 4); a panel's rows are those of whole features.
         per: numbers in an operand.
         units: shape (strips, operands of H, strip).
+        near: optional, shape (D, J): places of each feature's neighbours among the inputs.
+        near_weight: shape (D, P, J): what the neighbours add to the raw parameters.
+        inputs: shape (I, N).
         x: shape (D, N), N a multiple of TILE.
         c: constants, see `fused_spline.kernel_constants`.
         bins: tuple of K zeros.
@@ -105,6 +110,7 @@ def output_forward(
     most, source = _most_rows(panels), units.reshape(-1)
     plain, packed = np.empty(most * weight.shape[1], weight.dtype), np.empty(most * length, units.dtype)
     raw, state = np.empty(most * TILE, weight.dtype), np.zeros(N_ROWS * TILE, weight.dtype)
+    beside = np.empty(near.shape[1] * TILE, weight.dtype)
     for i in range(panels.shape[0]):
         start, stop, _, reach = panels[i]
         rows, inner = stop - start, (reach + per - 1) // per
@@ -113,10 +119,8 @@ def output_forward(
         for tile in range(tiles):
             for row in range(rows):
                 raw[row * TILE : (row + 1) * TILE] = bias[start + row]
-                if added.size:
-                    more = added[start + row, tile * TILE : (tile + 1) * TILE]
-                    for t in range(TILE):
-                        raw[row * TILE + t] += more[t]
+            if near.size:
+                add_neighbours(near, near_weight, inputs, start, rows, tile, beside, raw)
             begin = tile * (TILE // strip)
             for s in range(begin, min(begin + TILE // strip, strips)):
                 at = s * length * strip
@@ -173,6 +177,9 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
     panels: Any,
     units: Any,
     strips: int,
+    near: Any,
+    near_across: Any,
+    inputs: Any,
     x: Any,
     grad_y: Any,
     grad_log: Any,
@@ -184,7 +191,8 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
     grad_units: Any,
     grad_weight: Any,
     grad_bias: Any,
-    grad_added: Any,
+    grad_near: Any,
+    grad_inputs: Any,
 ) -> None:
     """Gradients that come from the features of some panels.
 
@@ -194,6 +202,9 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
         panels: as in `output_forward`.
         units: shape (tiles, strips of units, operands of TILE events, strip).
         strips: number of strips of events.
+        near: as in `output_forward`.
+        near_across: their weights, shape (D, J, P).
+        inputs: as in `output_forward`.
         x: as in `output_forward`.
         grad_y: shape (D, N).
         grad_log: shape (N,), gradient of the sum of log |dy/dx| over features.
@@ -205,7 +216,8 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
         grad_units: optional, shape (strips, H, strip), written: these panels' share.
         grad_weight: optional, shape (D P, H), written.
         grad_bias: optional, shape (D P,), written.
-        grad_added: optional, shape (D P, N), written.
+        grad_near: optional, shape (D P, J), written: that of the neighbours' weights.
+        grad_inputs: optional, shape (I, N), written: these panels' share by way of the neighbours.
     """
     parameters, tiles, width = 3 * len(bins) - 1, x.shape[1] // TILE, weight.shape[1]
     strip, real = STRIP_BYTES // x.itemsize, x.dtype
@@ -217,7 +229,10 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
     row_operands = np.empty(most * inner_events, units.dtype)
     strip_operands = np.empty((most // per + 1) * strip, units.dtype)
     found = np.empty(most * groups * strip, real)
+    columns = (near.shape[1] + strip - 1) // strip * strip
+    beside, sums_near = np.zeros(columns * TILE, real), np.empty(most * columns, real)
     grad_units[:] = 0
+    grad_inputs[:] = 0
     for i in range(panels.shape[0]):
         start, stop, _, reach = panels[i]
         rows = stop - start
@@ -225,8 +240,7 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
         if grad_units.size:
             masked_panel(weight, mask, panels[i], reach, plain)
         weights = by_row(plain, rows, reach, packed)
-        found[: rows * length] = 0
-        lanes[: rows * strip] = 0
+        found[: rows * length], lanes[: rows * strip], sums_near[: rows * columns] = 0, 0, 0
         for tile in range(tiles):
             begin = tile * (TILE // strip)
             present = min(TILE // strip, strips - begin)
@@ -237,9 +251,10 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
                 _copy(state, GRAD_X, TILE, grad_x[d], tile * TILE)
             if grad_bias.size:
                 add_lanes(raw, rows, strip, lanes)
-            if grad_added.size:
-                for row in range(rows):
-                    _copy(raw, row * TILE, TILE, grad_added[start + row], tile * TILE)
+            if grad_near.size:
+                add_weight_gradients(near, parameters, inputs, start, rows, tile, columns, raw, beside, sums_near)
+            if grad_inputs.size:
+                add_input_gradients(near, near_across, start, rows, tile, raw, beside, grad_inputs)
             if grad_weight.size:
                 events_of_rows = by_column(raw, rows, TILE, row_operands)
                 for group in range(length // strip):
@@ -255,3 +270,5 @@ def output_backward(  # noqa: C901, PLR0912 - one loop nest: calls inside of it 
             store_panel(found, length, mask, panels[i], grad_weight)
         if grad_bias.size:
             store_lanes(lanes, strip, start, stop, grad_bias)
+        if grad_near.size:
+            grad_near[start:stop] = sums_near[: rows * columns].reshape(rows, columns)[:, : near.shape[1]]

@@ -91,7 +91,7 @@ def test_masked_networks_in_float64(
     depth=st.integers(0, 3),
     count=st.integers(FUSED_FROM, 200),
     inverse=st.booleans(),
-    neighbours=st.integers(0, 3),
+    neighbours=st.integers(0, 9),
 )
 def test_coupling_in_float64(
     features: int, context: int, width: int, depth: int, count: int, inverse: bool, neighbours: int
@@ -113,14 +113,16 @@ def test_the_fused_step_is_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_float32_agrees_within_rounding() -> None:
     _compare(_maf(30, 3, [50, 50]), torch.randn(300, 30), torch.randn(300, 3), inverse=False, tolerance=2e-4)
-    for neighbours in (0, 5):
+    for neighbours in (0, 5, 17):
         block = _coupling(30, 3, 50, 2, neighbours=neighbours)
         _compare(block, torch.randn(300, 30), torch.randn(300, 3), inverse=False, tolerance=2e-4)
 
 
+@pytest.mark.parametrize("kind", ["maf", "coupling"])
 @pytest.mark.parametrize("threads", [2, 3])
-def test_bits_do_not_depend_on_threads(threads: int) -> None:
-    block, x, context = _maf(40, 2, [60, 60]), torch.randn(500, 40), torch.randn(500, 2)
+def test_bits_do_not_depend_on_threads(threads: int, kind: str) -> None:
+    block = {"maf": _maf(40, 2, [60, 60]), "coupling": _coupling(400, 2, 20, 1, neighbours=5)}[kind]
+    x, context = torch.randn(500, 40 if kind == "maf" else 400), torch.randn(500, 2)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)

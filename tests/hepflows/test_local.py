@@ -21,7 +21,6 @@ def test_all_forms_agree_with_the_sum(monkeypatch):
         for k in range(3):
             expected[:, d] += inputs[:, terms.index[d, k], None] * terms.weight[d, :, k]
     torch.testing.assert_close(terms(inputs), expected)
-    torch.testing.assert_close(terms.by_row(inputs).T.reshape(7, 5, 4), expected)
     monkeypatch.setattr("hepflows.local.is_exported", lambda: True)
     torch.testing.assert_close(terms(inputs), expected)
 

@@ -67,6 +67,7 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
             "hidden": [378, 378],
             "training": {"epochs": 20, "batch_size": 200, "learning_rate": 1e-4, "schedule": "cosine"},
         },
+        "sampling": {"limit_voxels": False},
     },
 }
 """Configurations of `calofast`, without the file's part."""

@@ -112,7 +112,7 @@ class CaloFlowModel(nn.Module):
         """
         context = self.context(conditions, energies_mev)
         y = self.shower_flow.sample(noise, context, rows=rows)
-        dequantised = self.voxels.inverse(y, energies_mev, context)
+        dequantised = self.voxels.inverse(self.voxels.within_range(y), energies_mev, context)
         return self.voxels.to_showers(dequantised, energies_mev)
 
     def sample(self, noise: Tensor, conditions: Tensor, *, threshold: bool = True, rows: slice | None = None) -> Tensor:

@@ -259,6 +259,20 @@ class StudentConfig(StrictConfig):
     likelihood: TrainingConfig | None = None
 
 
+class SamplingConfig(StrictConfig):
+    """What is learnt of a trained generator's own showers before it is used.
+
+    Attributes:
+        limit_voxels: keep each voxel in the range that the training showers (and their mirror images) have, as seen by
+            the networks.
+        map_spectrum: with the voxels `log`, map the spectrum of each layer's voxels onto that of the data, see
+            `calofast.spectrum`.
+    """
+
+    limit_voxels: bool = True
+    map_spectrum: bool = True
+
+
 class CaloFlowConfig(StrictConfig):
     """The whole file.
 
@@ -277,6 +291,7 @@ class CaloFlowConfig(StrictConfig):
     student: StudentConfig | None = None
     coupling: CouplingConfig = CouplingConfig()
     inductive: CouplingConfig = CouplingConfig(blocks=6, width=192)
+    sampling: SamplingConfig = SamplingConfig()
 
     @model_validator(mode="after")
     def _only_a_teacher_has_a_student(self) -> CaloFlowConfig:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from calofast.calibrate import calibrate
 from calofast.condition_values import conditions_of
 from calofast.dataset import make_tensors
 from calofast.generator import CaloGenerator
@@ -121,7 +122,9 @@ class ShowerFineTuning:
         document = document_of(old.document)
         document = document.model_copy(update={"training": {**document.training, **(training or {})}, "metrics": {}})
         device = old.model.conditions.low.device
-        return CaloGenerator(copy.deepcopy(self._model).to(device), old.geometry, old.config, document)
+        found = CaloGenerator(copy.deepcopy(self._model).to(device), old.geometry, old.config, document)
+        calibrate(found, self._data)
+        return found
 
 
 def _log10(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from calofast.calibrate import calibrate
 from calofast.caloflow import CaloFlowModel
 from calofast.config import CaloFlowConfig, StudentConfig
 from calofast.dataset import ShowerTensors, make_tensors
@@ -218,6 +219,7 @@ def _finish(
     }
     document = make_document(network, geometry, config, provenance=provenance, training=training)
     generator = CaloGenerator(network, geometry, config, document)
+    calibrate(generator, data)
     probe = data.conditions[data.validation][:_PROBE].cpu().numpy()
     if config.data.conditions == ("incident_energy_gev",):
         removed = generator.energy_removed_by_threshold(probe[:, 0], seed=config.seed)

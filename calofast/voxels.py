@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from calofast.preprocessing import ContextStandardisation, layer_matrix, logit_of_share, share_of_logit
+from calofast.spectrum import SpectrumMap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _ALWAYS_LIT = 0.999
 _CUT = 0.25  # in units of dark_mean: almost five widths of the default Gaussian away from its centre
+_MARGIN = 0.25  # in standard deviations
 _LEAST_SCALE = 0.3  # in log or logit space; keeps voxels that are nearly constant from dominating
 
 
@@ -38,6 +40,8 @@ class VoxelTransform(nn.Module):
     """
 
     members: Tensor
+    lowest: Tensor
+    highest: Tensor
 
     def __init__(self, layer_sizes: Sequence[int], context_features: int, config: PreprocessingConfig) -> None:
         super().__init__()
@@ -45,6 +49,9 @@ class VoxelTransform(nn.Module):
         self.layer_sizes = tuple(layer_sizes)
         self.register_buffer("members", layer_matrix(layer_sizes), persistent=False)
         self.standardisation = ContextStandardisation(sum(layer_sizes), context_features)
+        self.register_buffer("lowest", torch.full((sum(layer_sizes),), -torch.inf))
+        self.register_buffer("highest", torch.full((sum(layer_sizes),), torch.inf))
+        self.spectrum = SpectrumMap(layer_sizes)
 
     def dequantise(self, voxels_mev: Tensor, noise: Tensor | None = None) -> Tensor:
         """Give every voxel, dark or lit, a continuous positive energy.
@@ -62,6 +69,17 @@ class VoxelTransform(nn.Module):
         dark = config.dark_mean + config.dark_width * (torch.randn_like(voxels_mev) if noise is None else noise)
         lit = voxels_mev >= config.threshold_mev
         return torch.where(lit, voxels_mev, config.threshold_mev * dark.clamp_max(-1e-3).exp())
+
+    def before_spectrum(self, dequantised_mev: Tensor) -> tuple[Tensor, Tensor]:
+        """Undo the map of the lit voxels' spectrum: (N, V) to (N, V) and the log-determinant (N,)."""
+        if self.config.voxels == "logit":
+            return dequantised_mev, torch.zeros_like(dequantised_mev[:, 0])
+        threshold = self.config.threshold_mev
+        u = (dequantised_mev / threshold).log()
+        raw, log_slope = self.spectrum.inverse(u.clamp_min(0.0))
+        lit = u >= 0
+        change = torch.where(lit, raw - u + log_slope, torch.zeros_like(u))
+        return torch.where(lit, threshold * raw.exp(), dequantised_mev), change.sum(1)
 
     def layer_energies(self, voxels_mev: Tensor, dequantised_mev: Tensor) -> Tensor:
         """Layer energies (N, L) in MeV that Flow I learns, all positive.
@@ -91,6 +109,16 @@ class VoxelTransform(nn.Module):
                 torch.where(rarely, self.standardisation.scale.clamp_min(_LEAST_SCALE), self.standardisation.scale)
             )
 
+    def within_range(self, y: Tensor) -> Tensor:
+        """Move y (N, V) into the range that `limit` has found: no flow knows where the data end."""
+        return torch.minimum(torch.maximum(y, self.lowest), self.highest)
+
+    @torch.no_grad()
+    def limit(self, y: Tensor) -> None:
+        """Set the range of each voxel to that of y (N, V), widened by `_MARGIN` at both ends."""
+        self.lowest.copy_(y.amin(0) - _MARGIN)
+        self.highest.copy_(y.amax(0) + _MARGIN)
+
     def forward(self, dequantised_mev: Tensor, energies_mev: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """Dequantised voxels (N, V) in MeV to y (N, V) and log |dy/dv| (N,) at fixed layer energies."""
         u, log_det = self._unscaled(dequantised_mev, energies_mev)
@@ -111,7 +139,7 @@ class VoxelTransform(nn.Module):
 
         With `log`, values between the dark and the lit population are split a quarter of the way from the
         threshold to dark_mean; those on the lit side are reflected at the threshold, which no lit voxel of the
-        data is below.
+        data is below. The spectrum of the lit ones is then mapped as `SpectrumMap` has learnt.
         The largest voxel of a layer is always lit, so that the layer's energy has a place to go. A layer energy
         below the threshold is an empty layer.
         """
@@ -122,7 +150,7 @@ class VoxelTransform(nn.Module):
             u = (dequantised_mev / threshold).log()
             largest = self._spread([part.amax(1, keepdim=True) for part in u.split(self.layer_sizes, dim=1)])
             lit = (u >= _CUT * self.config.dark_mean) | (u >= largest)
-            values = torch.where(lit, threshold * u.abs().exp(), torch.zeros_like(u))
+            values = torch.where(lit, threshold * self.spectrum(u.abs()).exp(), torch.zeros_like(u))
         target = self.final_energies(energies_mev)
         return values * ((target / (values @ self.members).clamp_min(1e-30)) @ self.members.T)
 

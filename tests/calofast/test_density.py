@@ -82,7 +82,8 @@ def test_voxel_density_is_that_of_the_latent_point_times_the_jacobian(
     context = model.context(conditions, energies)
 
     def latent(v: torch.Tensor) -> torch.Tensor:
-        z: torch.Tensor = model.shower_flow(model.voxels(v[None], energies, context)[0], context)[0][0]
+        learnt, _ = model.voxels.before_spectrum(v[None])
+        z: torch.Tensor = model.shower_flow(model.voxels(learnt, energies, context)[0], context)[0][0]
         return z
 
     jacobian = torch.autograd.functional.jacobian(latent, dequantised[0])

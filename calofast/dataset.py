@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from hepflows.draws import integers
 from hepflows.errors import ConditionError, ConfigError, GeometryError
 from hepflows.train.split import split_events
 
@@ -45,7 +46,7 @@ class ShowerTensors:
         rows = self.train[index.to(self.train.device)]
         voxels = self.voxels_mev[rows]
         if len(self.mirrors) > 1:
-            choice = torch.randint(len(self.mirrors), (len(rows),), device=voxels.device)
+            choice = integers(len(self.mirrors), len(rows), device=voxels.device)
             voxels = voxels.gather(1, self.mirrors[choice])
         return voxels, self.conditions[rows]
 

@@ -131,7 +131,7 @@ class CaloTask:
     ) -> Mapping[str, Path]:
         """Train what is configured; artefacts go to out/teacher and out/student, out/coupling or out/inductive."""
         from calofast.training import CaloFlow, Run, distill, fit
-        from hepflows.train.run import training_folder
+        from hepflows.train.run import remove_old, training_folder
 
         showers = _read(config.data, data_path)
         folder = training_folder(out, resume=resume)
@@ -139,7 +139,7 @@ class CaloTask:
         first = fit(CaloFlow(showers.geometry, config), showers, run=run)
         written: dict[str, Path] = {first.kind: first.save(out / first.kind, force=force or resume)}
         if not resume:
-            _clear(out / "student")  # of an earlier teacher
+            remove_old(out / "student")  # of an earlier teacher
         if config.student is not None:
             student = distill(first, showers, run=run)
             written["student"] = student.save(out / "student", force=force or resume)
@@ -160,17 +160,19 @@ class CaloTask:
     ) -> Path:
         """Train a student for a saved teacher; checkpoints are kept beside `out`."""
         from calofast.training import Run, distill
+        from hepflows.train.distributed import current
+        from hepflows.train.run import remove_old
 
         generator = self.load(teacher)
         _require_same(config, generator.config)
         folder = out.resolve().with_name(f"{out.resolve().name}-training")
-        if resume and not folder.is_dir():
+        if resume and current().is_first and not folder.is_dir():
             raise OutputError(
                 "nothing to resume", where=folder, remedy="leave --resume out to start a training, or check --out"
             )
         showers = _read(config.data, data_path)
         if not resume:
-            _clear(folder)
+            remove_old(folder)
         run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
         student = distill(generator, showers, student=config.student, run=run)
         return student.save(out, force=force or resume)
@@ -232,13 +234,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier training left, which a new one must not find."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 TASK = CaloTask()

@@ -13,6 +13,7 @@ from calofast.dataset import ShowerTensors, make_tensors
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
 from calofast.showers import require_cells
+from hepflows.draws import integers
 from hepflows.errors import ArtefactError
 from hepflows.train.checkpoint import identity
 from hepflows.train.distill import Distillation
@@ -149,7 +150,7 @@ def distill(
             settings.loss,
             training=lambda index: guide.prepare_voxels(*data.training_batch(index)),
             validation=lambda: guide.prepare_voxels(*data.validation_batch()),
-            contexts=lambda n: held_out if n is None else pool[torch.randint(len(pool), (n,), device=pool.device)],
+            contexts=lambda n: held_out if n is None else pool[integers(len(pool), n, device=pool.device)],
         ),
         len(data.train),
         settings.training,

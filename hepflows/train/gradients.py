@@ -122,7 +122,7 @@ class BatchGradient:
         if size == 1:
             raise TrainingError(
                 "not even one event fits into memory",
-                found=None if error is None else str(error).splitlines()[0],
+                found="".join(str(error).splitlines()[:1]) or type(error).__name__,
                 remedy="use a smaller network, or a device with more memory",
             ) from error
         half = (size + 1) // 2

@@ -16,6 +16,7 @@ from hepflows.errors import ConfigError
 from hepflows.local import LocalTerms
 from hepflows.permutations import Permutation, shuffle
 from hepflows.plain import is_inference
+from hepflows.precision import rounded_on_accelerator
 from hepflows.splines import SplineSettings, rational_quadratic
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class SplineCoupling(nn.Module):
             added = None if self.local is None else self.local.by_row(known)
             moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse, added=added)
             return torch.cat([kept, moved], dim=-1), total
-        raw = self.conditioner.grouped(known, self.moved)
+        raw = rounded_on_accelerator(lambda: self.conditioner.grouped(known, self.moved), v)
         if self.local is not None:
             raw = raw + self.local(known)
         moved, log_det = rational_quadratic(moved, raw, self.spline, inverse=inverse)

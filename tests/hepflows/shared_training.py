@@ -52,17 +52,21 @@ class Regression:
         return distributed.mean([(self.model(x) - x.sum(1, keepdim=True)).square() for x, _ in chunks])
 
 
-def network() -> nn.Module:
+def network(*, normed: bool = False) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), Dropout(0.1), nn.Linear(16, 1))
+        norm = [nn.BatchNorm1d(16)] if normed else []
+        return nn.Sequential(nn.Linear(3, 16), *norm, nn.ReLU(), Dropout(0.1), nn.Linear(16, 1))
 
 
-def train(directory: Path | None = None, *, resume: bool = False, **faults: int) -> dict[str, Any]:
+def train(
+    directory: Path | None = None, *, resume: bool = False, normed: bool = False, **faults: int
+) -> dict[str, Any]:
     """Losses, weights and what became of a training."""
-    model = network()
+    model = network(normed=normed)
     objective = Regression(model, **faults)
-    settings = TrainingConfig(epochs=4, batch_size=50, learning_rate=0.02)
+    # a single event has no moments
+    settings = TrainingConfig(epochs=4, batch_size=67 if normed else 50, learning_rate=0.02)
     stopped = ""
     history: list[dict[str, float]] = []
     try:
@@ -92,6 +96,7 @@ def main(out: Path, case: str) -> None:
             "poisoned": train(poison=3 if last else 0),
             "lacking": train(lack=9 if last else 0),
             "stopped": train(out / "stopped", stop=7 if last else 0),
+            "normed": train(normed=True),
             "resumed": train(out / "one_process", resume=True),
         }
         (out / f"{processes.rank}.json").write_text(json.dumps(results))

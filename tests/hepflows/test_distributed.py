@@ -107,6 +107,15 @@ def test_one_process_stops_all_and_another_number_resumes(
     agree(script.train(folder / "stopped", resume=True), one)
 
 
+def test_batch_normalisation_ends_alike_on_all_processes(script: ModuleType, two: list[dict[str, Any]]) -> None:
+    """Each normalises its own events, so that losses are only close to those of one process."""
+    assert two[0]["normed"]["weights"] == two[1]["normed"]["weights"]
+    assert two[0]["normed"]["losses"] == two[1]["normed"]["losses"]
+    alone = script.train(normed=True)["losses"]
+    assert two[0]["normed"]["losses"][-1] == pytest.approx(alone[-1], rel=0.5)
+    assert two[0]["normed"]["losses"] != alone
+
+
 def test_only_the_first_process_writes(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "plain").iterdir()) == ["checkpoint.safetensors", "log.jsonl"]
 

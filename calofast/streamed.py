@@ -147,13 +147,14 @@ class StreamedTensors(TrainingPart):
         """
         conditions = self.conditions[self.train]
         energy_gev = conditions[:, 0].cpu().numpy()
-        voxels: list[NDArray[np.float32]] = []
-        numbers: list[NDArray[np.int64]] = []
-        largest, first = 0.0, 0
+        sample = np.empty((self.in_memory, self.mirrors.shape[1]), dtype=np.float32)
+        rows = np.empty(len(sample), dtype=np.int64)
+        largest, first, done = 0.0, 0, 0
         best: tuple[float, int, NDArray[np.float32]] | None = None
         for block, chosen in sample_rows(self.rows, len(self.train), self.buffer, seed=self.seed):
-            voxels.append(block[chosen])
-            numbers.append(first + chosen)
+            here = slice(done, done + len(chosen))
+            sample[here], rows[here] = block[chosen], first + chosen
+            done += len(chosen)
             response = block.sum(axis=1, dtype=np.float64) / energy_gev[first : first + len(block)]
             at = int(response.argmax())
             if best is None or response[at] > best[0]:
@@ -161,7 +162,6 @@ class StreamedTensors(TrainingPart):
             largest = max(largest, float(block.max()))
             first += len(block)
         require_lit(largest, threshold_mev)
-        sample, rows = np.concatenate(voxels), np.concatenate(numbers)
         if best is not None and best[1] not in rows:
             rows[0], sample[0] = best[1], best[2]
         device = self.train.device

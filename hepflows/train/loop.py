@@ -100,13 +100,19 @@ def fit(
         model, objective, n_train, settings, seed=seed, directory=directory, identity=identity, order=order
     )
     trainer.state.start(resume=resume)
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=devices), stop_signals() as stop:
+    with torch.random.fork_rng(devices=_gpus(trainer.processes)), stop_signals() as stop:
         trainer.run(title, reporter if trainer.processes.is_first else SilentReporter(), stop)
     progress = trainer.state.progress
     model.load_state_dict(trainer.state.best)
     model.eval()
     return FitResult(progress.history, progress.best_epoch, progress.best_loss)
+
+
+def _gpus(processes: distributed.Processes) -> list[int]:
+    """GPUs whose random state a training changes: all, but only its own beside other processes."""
+    if not torch.cuda.is_available():
+        return []
+    return list(range(torch.cuda.device_count())) if processes.size == 1 else [torch.cuda.current_device()]
 
 
 class _Trainer:

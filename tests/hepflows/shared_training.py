@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from hepflows.draws import Dropout, integers, normal_like
-from hepflows.errors import Interrupted
+from hepflows.errors import Interrupted, LostProcessError
 from hepflows.train import distributed
 from hepflows.train.loop import fit
 from hepflows.train.objectives import in_chunks
@@ -27,7 +27,8 @@ class Regression:
     """Least squares with noise, dropout and a random choice; faults in the calls that are named."""
 
     def __init__(self, model: nn.Module, *, poison: int = 0, lack: int = 0, stop: int = 0, kill: int = 0) -> None:
-        self.x = torch.randn(260, 3, generator=torch.Generator().manual_seed(0))
+        device = next(model.parameters()).device
+        self.x = torch.randn(260, 3, generator=torch.Generator().manual_seed(0)).to(device)
         self.model, self.calls, self.steps = model, 0, 0
         self.poison, self.lack, self.stop, self.kill = poison, lack, stop, kill
 
@@ -39,8 +40,8 @@ class Regression:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.lack and len(index) > self.lack:
             raise MemoryError
-        x = self.x[index]
-        sign = integers(2, len(x))[:, None] * 2.0 - 1
+        x = self.x[index.to(self.x.device)]
+        sign = integers(2, len(x), device=x.device)[:, None] * 2.0 - 1
         loss = (self.model(x + 0.1 * normal_like(x)) - x.sum(1, keepdim=True) - 0.01 * sign).square().mean()
         return loss * math.nan if self.calls == self.poison else loss
 
@@ -60,10 +61,15 @@ def network(*, normed: bool = False) -> nn.Module:
 
 
 def train(
-    directory: Path | None = None, *, resume: bool = False, normed: bool = False, **faults: int
+    directory: Path | None = None,
+    *,
+    resume: bool = False,
+    normed: bool = False,
+    device: str = "cpu",
+    **faults: int,
 ) -> dict[str, Any]:
     """Losses, weights and what became of a training."""
-    model = network(normed=normed)
+    model = network(normed=normed).to(device)
     objective = Regression(model, **faults)
     # a single event has no moments
     settings = TrainingConfig(epochs=4, batch_size=67 if normed else 50, learning_rate=0.02)
@@ -83,11 +89,19 @@ def train(
 
 
 def main(out: Path, case: str) -> None:
-    with distributed.setup("cpu") as device:
+    with distributed.setup("cuda" if case == "cuda" else "cpu") as device:
         processes = distributed.current()
         last = processes.rank == 1
         if case == "killed":
-            train(out / "killed", kill=8 if last else 0)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which may come before the last line is written
+            try:
+                told = train(out / "killed", kill=8 if last else 0)["stopped"]
+            except LostProcessError as error:
+                told = str(error)
+            (out / "told").write_text(told)
+            raise SystemExit(2)
+        if case == "cuda":
+            (out / f"{processes.rank}.json").write_text(json.dumps(train(device=device)))
             return
         results = {
             "device": device,

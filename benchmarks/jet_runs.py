@@ -155,6 +155,7 @@ def _step(objective: JetObjective, optimizer: torch.optim.Optimizer, batch: int)
     began = time.process_time()
     optimizer.zero_grad(set_to_none=True)
     objective.training_loss(torch.arange(batch)).backward()
+    objective.count_step()
     optimizer.step()
     return time.process_time() - began
 

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from calofast.dataset import mirrored
 from hepflows.train.seeding import seeded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from calofast.caloflow import CaloFlowModel
     from calofast.dataset import ShowerTensors
     from calofast.generator import CaloGenerator
+    from calofast.streamed import StreamedTensors
 
 _PASSES = 8  # over the training showers, each mirrored at random
 _CHUNK = 2000
@@ -22,41 +26,40 @@ _ROUNDS = 3  # restoring the layers' sums moves the spectrum a little
 
 
 @torch.no_grad()
-def calibrate(generator: CaloGenerator, data: ShowerTensors) -> None:
+def calibrate(generator: CaloGenerator, data: ShowerTensors | StreamedTensors) -> None:
     """Set ranges and spectrum of a generator, which is changed, as its configuration ``[sampling]`` wants it.
 
     Args:
         generator: freshly trained.
         data: its training data.
     """
-    settings, seed = generator.config.sampling, generator.config.seed
+    settings, preprocessing = generator.config.sampling, generator.config.preprocessing
+    if not (settings.limit_voxels or settings.map_spectrum):
+        return
+    voxels_mev, conditions = data.fitting_sample(preprocessing.threshold_mev)
     if settings.limit_voxels:
-        with seeded(seed):
-            _limit(generator, data)
-    if settings.map_spectrum and generator.config.preprocessing.voxels == "log":
-        _map_spectrum(generator, data)
+        with seeded(generator.config.seed):
+            _limit(generator.model, voxels_mev, conditions, data.mirrors)
+    if settings.map_spectrum and preprocessing.voxels == "log":
+        _map_spectrum(generator, voxels_mev, conditions)
 
 
-def _limit(generator: CaloGenerator, data: ShowerTensors) -> None:
-    model, device = generator.model, generator.model.voxels.lowest.device
-    rows = torch.arange(len(data.train))
-    lowest, highest = [], []
-    for _ in range(_PASSES if len(data.mirrors) > 1 else 1):
-        for part in rows.split(_CHUNK):
-            y, _ = model.prepare_voxels(*(tensor.to(device) for tensor in data.training_batch(part)))
-            lowest.append(y.amin(0))
-            highest.append(y.amax(0))
-    model.voxels.limit(torch.stack([*lowest, *highest]))
+def _limit(model: CaloFlowModel, voxels_mev: Tensor, conditions: Tensor, mirrors: Tensor) -> None:
+    device = model.voxels.lowest.device
+    ends = []
+    for _ in range(_PASSES if len(mirrors) > 1 else 1):
+        for part, given in zip(voxels_mev.split(_CHUNK), conditions.split(_CHUNK), strict=True):
+            y, _ = model.prepare_voxels(mirrored(part, mirrors).to(device), given.to(device))
+            ends += [y.amin(0), y.amax(0)]
+    model.voxels.limit(torch.stack(ends))
 
 
-def _map_spectrum(generator: CaloGenerator, data: ShowerTensors) -> None:
+def _map_spectrum(generator: CaloGenerator, voxels_mev: Tensor, conditions: Tensor) -> None:
     voxels, spectrum = generator.model.voxels, generator.model.voxels.spectrum
-    count = max(1, min(len(data.train), int(_NUMBERS / generator.model.n_voxels)))
-    rows = data.train[:count]
-    conditions = data.conditions[rows].cpu().numpy()
-    given = dict(zip(generator.condition_names, conditions.T, strict=True))
+    count = max(1, min(len(voxels_mev), int(_NUMBERS / generator.model.n_voxels)))
+    given = dict(zip(generator.condition_names, conditions[:count].cpu().numpy().T, strict=True))
     threshold, layer = voxels.config.threshold_mev, generator.geometry.layer_index
-    real = _lit(data.voxels_mev[rows].cpu().numpy(), layer, threshold)
+    real = _lit(voxels_mev[:count].cpu().numpy(), layer, threshold)
     spectrum.reset()
     for number in range(_ROUNDS):
         showers = generator.sample(given, seed=generator.config.seed + number, out_of_range="clamp")

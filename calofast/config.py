@@ -129,9 +129,13 @@ class DataConfig(ReadingConfig):
     Attributes:
         validation_fraction: share of the kept showers held out for early stopping.
         conditions: what the networks see: the incident energy, then any further scalars of the file.
+        stream: read the voxels from the file again in every epoch, for data larger than memory.
+        buffer: showers that are kept in memory if they are streamed.
     """
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    stream: bool = False
+    buffer: int = Field(default=20_000, ge=100)
     conditions: tuple[str, ...] = ("incident_energy_gev",)
 
     @model_validator(mode="after")

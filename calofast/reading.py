@@ -182,10 +182,7 @@ def read_entries(file: ShowerFile, plan: ReadingPlan, entries: NDArray[np.int64]
             plan.to_mev.apply(outside[chosen], out=overflow[done:until])
         done = until
     _check_deposits(file, entries, voxels, overflow)
-    conditions = {name: values[entries] for name, values in file.conditions.items()}
-    condition_units = dict(file.condition_units)
-    if plan.mixed_pdg is not None:
-        conditions["pdg"], condition_units["pdg"] = plan.mixed_pdg[entries].astype(np.float32), ""
+    conditions, condition_units = conditions_of_entries(file, plan, entries)
     return Showers(
         geometry=geometry,
         incident_energy_gev=plan.energy_gev[entries],
@@ -197,6 +194,17 @@ def read_entries(file: ShowerFile, plan: ReadingPlan, entries: NDArray[np.int64]
         weights=None if file.weights is None else file.weights[entries],
         provenance={**file.provenance, "file": file.path.name},
     )
+
+
+def conditions_of_entries(
+    file: ShowerFile, plan: ReadingPlan, entries: NDArray[np.int64]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+    """Conditions of these entries but for the energy, and their units, by name."""
+    conditions = {name: values[entries] for name, values in file.conditions.items()}
+    units = dict(file.condition_units)
+    if plan.mixed_pdg is not None:
+        conditions["pdg"], units["pdg"] = plan.mixed_pdg[entries].astype(np.float32), ""
+    return conditions, units
 
 
 def _check_deposits(

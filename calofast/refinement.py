@@ -16,6 +16,7 @@ from calofast.dataset import make_tensors
 from calofast.generator import CaloGenerator
 from calofast.showers import require_cells
 from hepflows.document import document_of
+from hepflows.draws import integers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +111,7 @@ class ShowerFineTuning:
         rows = torch.from_numpy(events).to(self._data.voxels_mev.device)
         voxels, conditions = self._data.voxels_mev[rows], self._data.conditions[rows]
         if training and len(self._data.mirrors) > 1:
-            choice = torch.randint(len(self._data.mirrors), (len(rows),), device=voxels.device)
+            choice = integers(len(self._data.mirrors), len(rows), device=voxels.device)
             voxels = voxels.gather(1, self._data.mirrors[choice])
         first = self._model.layer_energies.flow.log_prob(*self._model.prepare_layers(voxels, conditions))
         second = self._model.shower_flow.log_prob(*self._model.prepare_voxels(voxels, conditions))

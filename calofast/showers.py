@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calofast.geometry import Geometry
+    from calofast.streamed import StreamedShowers
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -175,7 +176,7 @@ def unit_of(condition: str) -> str:
     return _SPELLING.get(suffix, suffix) if suffix in _SUFFIXES else ""
 
 
-def require_cells(geometry: Geometry, showers: Showers) -> None:
+def require_cells(geometry: Geometry, showers: Showers | StreamedShowers) -> None:
     """Raise `GeometryError` unless the showers have the cells of a generator's geometry."""
     if not geometry.same_cells(showers.geometry):
         raise GeometryError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from calofast.observables import ShowerDomain
     from calofast.refinement import ShowerRefinement
     from calofast.showers import Showers
+    from calofast.streamed import StreamedShowers
     from hepflows.train.progress import Reporter
 
 _TEST_PART = (0.8, 1.0)
@@ -131,18 +133,18 @@ class CaloTask:
     ) -> Mapping[str, Path]:
         """Train what is configured; artefacts go to out/teacher and out/student, out/coupling or out/inductive."""
         from calofast.training import CaloFlow, Run, distill, fit
-        from hepflows.train.run import training_folder
+        from hepflows.train.run import remove_old, training_folder
 
-        showers = _read(config.data, data_path)
-        folder = training_folder(out, resume=resume)
-        run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
-        first = fit(CaloFlow(showers.geometry, config), showers, run=run)
-        written: dict[str, Path] = {first.kind: first.save(out / first.kind, force=force or resume)}
-        if not resume:
-            _clear(out / "student")  # of an earlier teacher
-        if config.student is not None:
-            student = distill(first, showers, run=run)
-            written["student"] = student.save(out / "student", force=force or resume)
+        with _opened(config.data, data_path) as showers:
+            folder = training_folder(out, resume=resume)
+            run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
+            first = fit(CaloFlow(showers.geometry, config), showers, run=run)
+            written: dict[str, Path] = {first.kind: first.save(out / first.kind, force=force or resume)}
+            if not resume:
+                remove_old(out / "student")  # of an earlier teacher
+            if config.student is not None:
+                student = distill(first, showers, run=run)
+                written["student"] = student.save(out / "student", force=force or resume)
         return written
 
     def distill(
@@ -160,19 +162,21 @@ class CaloTask:
     ) -> Path:
         """Train a student for a saved teacher; checkpoints are kept beside `out`."""
         from calofast.training import Run, distill
+        from hepflows.train.distributed import current
+        from hepflows.train.run import remove_old
 
         generator = self.load(teacher)
         _require_same(config, generator.config)
         folder = out.resolve().with_name(f"{out.resolve().name}-training")
-        if resume and not folder.is_dir():
+        if resume and current().is_first and not folder.is_dir():
             raise OutputError(
                 "nothing to resume", where=folder, remedy="leave --resume out to start a training, or check --out"
             )
-        showers = _read(config.data, data_path)
-        if not resume:
-            _clear(folder)
-        run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
-        student = distill(generator, showers, student=config.student, run=run)
+        with _opened(config.data, data_path) as showers:
+            if not resume:
+                remove_old(folder)
+            run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
+            student = distill(generator, showers, student=config.student, run=run)
         return student.save(out, force=force or resume)
 
     @property
@@ -197,10 +201,18 @@ def _arguments(selection: Mapping[str, Any]) -> dict[str, Any]:
     return build(ReadingConfig, selection, where="--read").arguments()
 
 
-def _read(data: DataConfig, path: Path) -> Showers:
-    from calofast.reading import read_showers
+@contextlib.contextmanager
+def _opened(data: DataConfig, path: Path) -> Iterator[Showers | StreamedShowers]:
+    """Showers to train with, in memory or in their file as configured."""
+    if data.stream:
+        from calofast.streamed import stream_showers
 
-    return read_showers(path, **data.arguments())
+        with stream_showers(path, buffer=data.buffer, **data.arguments()) as showers:
+            yield showers
+    else:
+        from calofast.reading import read_showers
+
+        yield read_showers(path, **data.arguments())
 
 
 def _require_same(given: CaloFlowConfig, trained: CaloFlowConfig) -> None:
@@ -232,13 +244,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in table.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier training left, which a new one must not find."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 TASK = CaloTask()

@@ -14,6 +14,8 @@ from calofast.dataset import ShowerTensors, make_tensors
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
 from calofast.showers import require_cells
+from calofast.streamed import StreamedShowers, StreamedTensors, make_streamed
+from hepflows.draws import integers
 from hepflows.errors import ArtefactError
 from hepflows.train.checkpoint import identity
 from hepflows.train.distill import Distillation
@@ -56,12 +58,13 @@ class CaloFlow:
     config: CaloFlowConfig = field(default_factory=CaloFlowConfig)
 
 
-def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGenerator:
+def fit(model: CaloFlow, showers: Showers | StreamedShowers, *, run: Run | None = None) -> CaloGenerator:
     """Train Flow I and the Flow II of the configured architecture, both by likelihood.
 
     Args:
         model: what to train.
-        showers: training and validation showers; the configuration says how many are held out.
+        showers: training and validation showers, in memory or in their file (`calofast.streamed.stream_showers`); the
+            configuration says how many are held out.
         run: checkpoints, device, progress.
 
     Raises:
@@ -71,11 +74,10 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
     run = run or Run()
     config, kind = model.config, model.config.first_kind
     require_cells(model.geometry, showers)
-    data = make_tensors(showers, config, run.device)
+    data = _tensors(showers, config, run.device)
     with seeded(config.seed):
         network = CaloFlowModel(model.geometry, config, kind).to(run.device)
-        voxels, conditions = data.voxels_mev[data.train], data.conditions[data.train]
-        network.fit_preprocessing(voxels, conditions, data.valid)
+        network.fit_preprocessing(*data.fitting_sample(config.preprocessing.threshold_mev), data.valid)
     first = run_training(
         network.layer_energies,
         MaximumLikelihood(
@@ -90,6 +92,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
         directory=run.folder("layer_energies"),
         resume=run.resume,
         reporter=run.reporter,
+        order=data.order,
         identity=_identity(showers, config.preprocessing, config.data, config.layer_energies),
     )
     second = run_training(
@@ -102,6 +105,7 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
         directory=run.folder(kind),
         resume=run.resume,
         reporter=run.reporter,
+        order=data.order,
         identity=_identity(showers, config.preprocessing, config.data, config.second_flow),
     )
     training = {"layer_energies": first.summary(), kind: second.summary(), "n_train": len(data.train)}
@@ -109,7 +113,11 @@ def fit(model: CaloFlow, showers: Showers, *, run: Run | None = None) -> CaloGen
 
 
 def distill(
-    teacher: CaloGenerator, showers: Showers, *, student: StudentConfig | None = None, run: Run | None = None
+    teacher: CaloGenerator,
+    showers: Showers | StreamedShowers,
+    *,
+    student: StudentConfig | None = None,
+    run: Run | None = None,
 ) -> CaloGenerator:
     """Train a fast-sampling student for a teacher, by distillation and then, if configured, by its likelihood.
 
@@ -135,12 +143,12 @@ def distill(
     require_cells(teacher.geometry, showers)
     settings = student or teacher.config.student or StudentConfig()
     config = teacher.config.model_copy(update={"student": settings})
-    data = make_tensors(showers, config, run.device)
+    data = _tensors(showers, config, run.device)
     guide = teacher.model.to(run.device)
     with seeded(config.seed):
         network = CaloFlowModel(teacher.geometry, config, "student").to(run.device)
         network.copy_first_stage(guide)
-        pool = _draw_contexts(guide, data.conditions[data.train], 4 * len(data.train))
+        pool = _draw_contexts(guide, data.conditions[data.train], 4 * data.in_memory)
         held_out = _draw_contexts(guide, data.conditions[data.validation], len(data.validation))
     result = run_training(
         network.shower_flow,
@@ -150,7 +158,7 @@ def distill(
             settings.loss,
             training=lambda index: guide.prepare_voxels(*data.training_batch(index)),
             validation=lambda: guide.prepare_voxels(*data.validation_batch()),
-            contexts=lambda n: held_out if n is None else pool[torch.randint(len(pool), (n,), device=pool.device)],
+            contexts=lambda n: held_out if n is None else pool[integers(len(pool), n, device=pool.device)],
         ),
         len(data.train),
         settings.training,
@@ -159,6 +167,7 @@ def distill(
         directory=run.folder("student"),
         resume=run.resume,
         reporter=run.reporter,
+        order=data.order,
         identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
     )
     training = {**teacher.document["training"], "student": result.summary()}
@@ -173,13 +182,22 @@ def distill(
             directory=run.folder("student_likelihood"),
             resume=run.resume,
             reporter=run.reporter,
+            order=data.order,
             identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
         ).summary()
     run = replace(run, provenance={**teacher.document["provenance"], **(run.provenance or {})})
     return _finish(network, teacher.geometry, config, showers, run, training, data)
 
 
-def _likelihood(network: CaloFlowModel, data: ShowerTensors) -> MaximumLikelihood:
+def _tensors(
+    showers: Showers | StreamedShowers, config: CaloFlowConfig, device: str
+) -> ShowerTensors | StreamedTensors:
+    if isinstance(showers, StreamedShowers):
+        return make_streamed(showers, config, device)
+    return make_tensors(showers, config, device)
+
+
+def _likelihood(network: CaloFlowModel, data: ShowerTensors | StreamedTensors) -> MaximumLikelihood:
     """Exact likelihood of Flow II; a student's comes from the inverse of its autoregressive direction."""
     return MaximumLikelihood(
         network.shower_flow,
@@ -204,10 +222,10 @@ def _finish(
     network: CaloFlowModel,
     geometry: Geometry,
     config: CaloFlowConfig,
-    showers: Showers,
+    showers: Showers | StreamedShowers,
     run: Run,
     training: Mapping[str, Any],
-    data: ShowerTensors,
+    data: ShowerTensors | StreamedTensors,
 ) -> CaloGenerator:
     """Wrap a trained network, with what the artefact says about it."""
     network = network.to("cpu")
@@ -227,9 +245,11 @@ def _finish(
     return CaloGenerator(network, geometry, config, document)
 
 
-def _identity(showers: Showers, *settings: StrictConfig, follows: CaloFlowModel | None = None) -> str:
+def _identity(showers: Showers | StreamedShowers, *settings: StrictConfig, follows: CaloFlowModel | None = None) -> str:
     """Hash of what a training builds on: the showers, settings, and the teacher that a student follows."""
-    arrays = (showers.incident_energy_gev, showers.voxels_mev, *showers.conditions.values())
+    voxels: Any = showers.identity() if isinstance(showers, StreamedShowers) else showers.voxels_mev
+    arrays = (showers.incident_energy_gev, voxels, *showers.conditions.values())
     weights = sorted(follows.state_dict().items()) if follows else []
     followed = (part for name, tensor in weights for part in (name, tensor.detach().cpu().numpy()))
-    return identity(*(part.model_dump_json() for part in settings), *arrays, *followed)
+    left_out = {"stream", "buffer"}  # of [data]: the voxels stand for what they do
+    return identity(*(part.model_dump_json(exclude=left_out) for part in settings), *arrays, *followed)

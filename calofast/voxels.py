@@ -16,6 +16,7 @@ from torch import nn
 
 from calofast.preprocessing import ContextStandardisation, layer_matrix, logit_of_share, share_of_logit
 from calofast.spectrum import SpectrumMap
+from hepflows.draws import normal_like, uniform_like
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,8 @@ class VoxelTransform(nn.Module):
         """
         config = self.config
         if config.voxels == "logit":
-            return voxels_mev + config.noise_mev * (torch.rand_like(voxels_mev) if noise is None else noise)
-        dark = config.dark_mean + config.dark_width * (torch.randn_like(voxels_mev) if noise is None else noise)
+            return voxels_mev + config.noise_mev * (uniform_like(voxels_mev) if noise is None else noise)
+        dark = config.dark_mean + config.dark_width * (normal_like(voxels_mev) if noise is None else noise)
         lit = voxels_mev >= config.threshold_mev
         return torch.where(lit, voxels_mev, config.threshold_mev * dark.clamp_max(-1e-3).exp())
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from hepflows.conditioner import ResidualMLP
 from hepflows.errors import ConfigError
+from hepflows.precision import rounded_on_accelerator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,5 +66,5 @@ class AffineCoupling(nn.Module):
     def _parts(self, v: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         kept, moved = v[:, : self.kept], v[:, self.kept :]
         known = kept if context is None else torch.cat([kept, context], dim=-1)
-        raw, shift = self.conditioner(known).split(self.moved, dim=-1)
+        raw, shift = rounded_on_accelerator(lambda: self.conditioner(known), v).split(self.moved, dim=-1)
         return kept, moved, self.bound * torch.tanh(raw / self.bound), shift

@@ -22,6 +22,7 @@ from hepflows.document import (
 )
 from hepflows.errors import ArtefactError, ConfigError
 from hepflows.files import atomic_directory, save_tensors, sha256_of
+from hepflows.train import distributed
 
 if TYPE_CHECKING:
     import os
@@ -53,6 +54,8 @@ def save_artefact(
 ) -> GeneratorDocument:
     """Write an artefact atomically and return the document with its hashes.
 
+    Of several processes that train together the first one writes.
+
     Args:
         directory: directory to create.
         document: everything but the weights.
@@ -66,6 +69,20 @@ def save_artefact(
         ArtefactError: a tensor's values are beyond the range of float16.
         OutputError: the directory exists and `force` is false, or it cannot be written.
     """
+    return distributed.current().from_first(
+        lambda: _write(Path(directory), document, state, halved=halved, beside=beside, force=force)
+    )
+
+
+def _write(
+    directory: Path,
+    document: GeneratorDocument,
+    state: Mapping[str, Tensor],
+    *,
+    halved: Collection[str],
+    beside: Callable[[Path], Mapping[str, JsonValue]] | None,
+    force: bool,
+) -> GeneratorDocument:
     # clone(): safetensors refuses tensors that share memory, as transposed or tied weights do
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
     tensors |= {name: _halved(name, tensors[name]) for name in halved}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
+from hepflows.draws import Dropout
 from hepflows.panels import grouped_linear
 from hepflows.plain import is_exported
 
@@ -55,6 +56,4 @@ def _block(width: int, dropout: float, *, batch_norm: bool) -> nn.Sequential:
     def activated() -> list[nn.Module]:
         return [nn.BatchNorm1d(width, eps=1e-3), nn.ReLU()] if batch_norm else [nn.ReLU()]
 
-    return nn.Sequential(
-        *activated(), nn.Linear(width, width), *activated(), nn.Dropout(dropout), nn.Linear(width, width)
-    )
+    return nn.Sequential(*activated(), nn.Linear(width, width), *activated(), Dropout(dropout), nn.Linear(width, width))

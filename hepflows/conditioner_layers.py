@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from hepflows.draws import whole_size
 from hepflows.layer_plan import Layer, LayerForm, LayerPlan, plan_layer
 from hepflows.plain import is_plain
 
@@ -27,7 +28,7 @@ def can_fuse(network: nn.Module, *tensors: Tensor) -> bool:
     """Whether gradients are recorded for ordinary tensors in CPU memory, and there are enough events."""
     everything = [*tensors, *network.parameters()]
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in everything)
-    return wanted and tensors[0].ndim == 2 and len(tensors[0]) >= FUSED_FROM and is_plain(*everything)
+    return wanted and tensors[0].ndim == 2 and whole_size(len(tensors[0])) >= FUSED_FROM and is_plain(*everything)
 
 
 def made_layers(made: MADE) -> list[Layer]:

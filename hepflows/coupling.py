@@ -16,6 +16,7 @@ from hepflows.errors import ConfigError
 from hepflows.local import LocalTerms
 from hepflows.permutations import Permutation, shuffle
 from hepflows.plain import is_inference
+from hepflows.precision import rounded_on_accelerator
 from hepflows.splines import SplineSettings, rational_quadratic
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class SplineCoupling(nn.Module):
             layers = residual_layers(self.conditioner, outputs_a_feature=self.spline.n_parameters)
             moved, total = conditioned_spline(layers, known, moved, self.spline, inverse=inverse, local=self.local)
             return torch.cat([kept, moved], dim=-1), total
-        raw = self.conditioner.grouped(known, self.moved)
+        raw = rounded_on_accelerator(lambda: self.conditioner.grouped(known, self.moved), v)
         if self.local is not None:
             raw = raw + self.local(known)
         moved, log_det = rational_quadratic(moved, raw, self.spline, inverse=inverse)

@@ -78,6 +78,14 @@ class TrainingError(HepflowsError):
     """Training cannot go on: not a number, empty data, a checkpoint that does not fit."""
 
 
+class LostProcessError(TrainingError):
+    """Another of the processes that train together is gone; the last complete step can be resumed."""
+
+
+class TrainingWarning(UserWarning):
+    """A training went on, but not as it was configured: the message says what it did about it."""
+
+
 class RefinementError(HepflowsError):
     """A generator cannot be refined: no overlap with the reference, exploding weights, chains that do not mix."""
 

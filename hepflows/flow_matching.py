@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import nn
 
+from hepflows.draws import normal_like, strata
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -46,7 +48,15 @@ class ContinuousFlow(nn.Module):
         self.averaged: nn.Module | None = copy.deepcopy(velocity).requires_grad_(False)
         self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
 
-    def loss(self, x: Tensor, context: Tensor, weight: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        x: Tensor,
+        context: Tensor,
+        weight: Tensor | None = None,
+        *,
+        noise: Tensor | None = None,
+        total_weight: Tensor | None = None,
+    ) -> Tensor:
         """Mean squared error of the velocity, for a batch of data.
 
         Noise, unless it is given, and times are drawn from torch's generator. The times of a batch are spread evenly,
@@ -57,14 +67,17 @@ class ContinuousFlow(nn.Module):
             context: shape (N, C).
             weight: weight of each feature, shape (N, D); None takes all alike.
             noise: where the paths to `x` begin, shape (N, D); see `hepflows.pairing`.
+            total_weight: scalar by which the weighted sum is divided; None takes the sum of `weight`.
         """
-        noise = torch.randn_like(x) if noise is None else noise
-        order = torch.randperm(len(x), device=x.device)
-        time = ((order + torch.rand(len(x), device=x.device)) / len(x)).to(x.dtype).unsqueeze(1)
+        noise = normal_like(x) if noise is None else noise
+        time = strata(len(x), dtype=x.dtype, device=x.device).unsqueeze(1)
         state = noise + time * (x - noise)
         error = self._field()(state, time, context) - (x - noise)
         squares = error * error
-        return squares.mean() if weight is None else (squares * weight).sum() / weight.sum().clamp_min(1)
+        if weight is None:
+            return squares.mean()
+        total = weight.sum().clamp_min(1) if total_weight is None else total_weight
+        return (squares * weight).sum() / total
 
     @torch.no_grad()
     def update_average(self) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
+from hepflows.draws import of_whole_batch, whole_size
 from hepflows.fused_arrays import Forms
 from hepflows.fused_passes import backward_pass, forward_pass
 from hepflows.local import local_terms
@@ -107,7 +108,15 @@ def _alive(form: LayerForm, units: int, x: Tensor) -> Tensor:
     if not form.dropout:
         return torch.empty(0, 0, 0, dtype=torch.bool)
     strip = STRIP_BYTES // x.element_size()
-    return torch.empty(-(-len(x) // strip), units, strip, dtype=torch.bool).bernoulli_(1 - form.dropout)
+
+    def draw(events: int) -> Tensor:
+        return torch.empty(-(-events // strip), units, strip, dtype=torch.bool).bernoulli_(1 - form.dropout)
+
+    if whole_size(len(x)) == len(x):
+        return draw(len(x))
+    # The strips of a part of a batch hold other events than those of the whole.
+    rows = of_whole_batch(len(x), lambda n: draw(n).transpose(1, 2).flatten(0, 1)[:n])
+    return F.pad(rows, (0, 0, 0, -len(x) % strip)).reshape(-1, strip, units).transpose(1, 2).contiguous()
 
 
 def plain_conditioned_spline(

@@ -14,6 +14,7 @@ import torch
 from hepflows.conditioner_layers import can_fuse, made_layers
 from hepflows.long_inverses import place
 from hepflows.plain import is_inference
+from hepflows.precision import rounded_on_accelerator
 from hepflows.splines import SplineSettings, rational_quadratic
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def transform(
 
             inputs = y if context is None or made.context is None else torch.cat([context, y], dim=1)
             return conditioned_spline(made_layers(made), inputs, y, spline, inverse=inverse)
-        v, log_det = rational_quadratic(y, made(y, context), spline, inverse=inverse)
+        raw = rounded_on_accelerator(lambda: made(y, context), y)
+        v, log_det = rational_quadratic(y, raw, spline, inverse=inverse)
         return v, log_det.sum(-1)
     from hepflows.incremental_numba import transform as transform_with_numba
 

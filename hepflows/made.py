@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
+from hepflows.draws import Dropout
 from hepflows.errors import ConfigError
 from hepflows.panels import grouped_linear, masked_linear, panels_of
 from hepflows.plain import is_exported
@@ -102,7 +103,7 @@ class MADE(nn.Module):
         rows = inputs.repeat_interleave(multiplier)
         self.output = MaskedLinear((rows[:, None] > previous[None, :]).float())
         self.context = nn.Linear(context_features, hidden[0], bias=False) if context_features else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         # Near-zero outputs make a new spline nearly the identity, whatever the width of the network.
         nn.init.uniform_(self.output.weight, -1e-2, 1e-2)
         nn.init.zeros_(self.output.bias)

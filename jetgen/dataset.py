@@ -48,6 +48,10 @@ class JetTensors:
         c = self.constituents
         return Constituents(c.eta[rows], c.phi[rows], c.pt[rows], c.mask[rows]), self.conditions[rows]
 
+    def multiplicity(self, index: Tensor) -> Tensor:
+        """Numbers of constituents of the training jets with these numbers."""
+        return self.constituents.mask[self.train[index.to(self.train.device)]].sum(1)
+
     def training_batch(self, index: Tensor) -> tuple[Constituents, Tensor]:
         """The training jets with these numbers."""
         return self.batch(self.train[index.to(self.train.device)])

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - torch's own customary name
 
 from hepflows.plain import is_recorded
-from hepflows.precision import current_precision
+from hepflows.precision import rounded
 from jetgen.portable import slot_numbers
 
 if TYPE_CHECKING:
@@ -58,11 +58,7 @@ class EquivariantVelocity(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
         """Coordinates (N, 3 P), time (N, 1), context (N, C) to (N, 3 P); zero in empty slots."""
-        half = torch.is_grad_enabled() and current_precision() == "bfloat16" and x.dtype == torch.float32
-        if not half:
-            return self._velocity(x, time, context)
-        with torch.autocast(x.device.type, torch.bfloat16):
-            return self._velocity(x, time, context).to(x.dtype)
+        return rounded(lambda: self._velocity(x, time, context), x)
 
     def _velocity(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
         mask = slots_filled(context, self.n_slots, x.dtype)

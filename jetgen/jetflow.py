@@ -15,6 +15,7 @@ from torch import nn
 
 from hepflows.affine import AffineCoupling
 from hepflows.coupling import SplineCoupling, coupling_blocks
+from hepflows.draws import integers, normal_like
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
 from hepflows.flow_matching import ContinuousFlow
@@ -119,10 +120,10 @@ class JetFlowModel(nn.Module):
             if "phi" in self.mirrors:
                 phi = phi * _random_signs(phi)
         if self.scale_jitter:
-            scale = (self.scale_jitter * torch.randn_like(eta[:, :1])).exp()
+            scale = (self.scale_jitter * normal_like(eta[:, :1])).exp()
             eta, phi = eta * scale, phi * scale
         if self.pt_sum_jitter:
-            pt = pt * (self.pt_sum_jitter * torch.randn_like(pt[:, :1])).exp()
+            pt = pt * (self.pt_sum_jitter * normal_like(pt[:, :1])).exp()
         context = self._context(conditions, _total(jets.pt))
         y, _ = self.constituents(Constituents(eta, phi, pt, jets.mask), context)
         return y.flatten(1), context
@@ -133,15 +134,25 @@ class JetFlowModel(nn.Module):
             return jets.pt.new_zeros(())
         return -self.pt_sum.log_prob(_total(jets.pt), self.conditions(conditions)).mean()
 
-    def loss(self, features: Tensor, context: Tensor) -> Tensor:
-        """What training minimises but for the sum of pT and the mass loss: scalar."""
+    def loss(self, features: Tensor, context: Tensor, *, mean_filled: Tensor | None = None) -> Tensor:
+        """What training minimises but for the sum of pT and the mass loss: scalar.
+
+        Args:
+            features: shape (N, 3 P).
+            context: shape (N, C).
+            mean_filled: by how many slots a jet a continuous flow's sum over constituents is divided; None: by the mean
+                of these jets. Parts of a batch need that of the whole.
+        """
         if isinstance(self.network, ContinuousFlow):
             filled = slots_filled(context, self.n_slots, features.dtype)
-            noise = torch.randn_like(features)
+            noise = normal_like(features)
             if self.pairing:
                 noise, points = (values.reshape(-1, self.n_slots, 3) for values in (noise, features))
                 noise = paired_noise(noise, points, filled.sum(1).long()).flatten(1)
-            return self.network.loss(features, context, filled.repeat_interleave(3, dim=1), noise=noise)
+            total = None if mean_filled is None else (3 * len(features) * mean_filled).to(features.dtype)
+            return self.network.loss(
+                features, context, filled.repeat_interleave(3, dim=1), noise=noise, total_weight=total
+            )
         likelihood: Tensor = self.network.log_prob(features, context)
         return -likelihood.mean()
 
@@ -255,4 +266,4 @@ def _total(pt: Tensor) -> Tensor:
 
 def _random_signs(like: Tensor) -> Tensor:
     """One sign a jet, shape (N, 1)."""
-    return torch.randint(0, 2, (len(like), 1), device=like.device).to(like.dtype) * 2 - 1
+    return integers(2, len(like), device=like.device).to(like.dtype).unsqueeze(1) * 2 - 1

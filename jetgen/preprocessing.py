@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from hepflows.draws import normal
 from jetgen.portable import sinh, slot_numbers
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class ConstituentTransform(nn.Module):
         y_pt = (log_pt - self.log_pt(context)) / spread
         log_det = 2 * (factor.log() - width.log()) - 0.5 * torch.log1p(angles * angles).sum(2)
         log_det = log_det - spread.log() - log_pt
-        noise = torch.randn(*jets.mask.shape, 3, dtype=y_pt.dtype, device=y_pt.device)
+        noise = normal((*jets.mask.shape, 3), dtype=y_pt.dtype, device=y_pt.device)
         if not self.multiplicity_known:
             y_pt = y_pt.clamp_min(_LEAST)
             noise = torch.cat([noise[..., :2], EMPTY_MEAN + EMPTY_WIDTH * noise[..., 2:]], dim=2)

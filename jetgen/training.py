@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hepflows.config import build, did_you_mean
+from hepflows.draws import normal, whole_batch
 from hepflows.errors import ConfigError, DataError
 from hepflows.flow_matching import ContinuousFlow
 from hepflows.train.checkpoint import identity
@@ -117,20 +118,29 @@ class JetObjective(torch.nn.Module):
         self._mass_variance = float(data.mass[data.train].var().clamp_min(1e-8))
 
     def training_loss(self, index: Tensor) -> Tensor:
-        """Loss of a batch of training jets; counts the step."""
-        if isinstance(self.model.network, ContinuousFlow):
-            self.model.network.update_average()
+        """Loss of a batch of training jets."""
         jets, conditions = self._data.training_batch(index)
-        loss = self.model.loss(*self.model.prepare(jets, conditions, augment=True))
+        features, context = self.model.prepare(jets, conditions, augment=True)
+        loss = self.model.loss(features, context, mean_filled=self._mean_filled(index))
         loss = loss + self.model.sum_loss(jets, conditions)
         if self.model.constraint == "loss" and int(self.step) >= self._first_mass_step:
             loss = loss + self._config.mass_loss.weight * self.mass_loss(conditions)
-        self.step += 1
         return loss
+
+    def count_step(self) -> None:
+        """Let the averaged weights follow, and count the step."""
+        if isinstance(self.model.network, ContinuousFlow):
+            self.model.network.update_average()
+        self.step += 1
+
+    def _mean_filled(self, index: Tensor) -> Tensor | None:
+        """Mean multiplicity of the batch that these jets are a part of; None if they are all of it."""
+        batch = whole_batch(index)
+        return None if batch is index else self._data.multiplicity(batch).double().mean()
 
     def mass_loss(self, conditions: Tensor) -> Tensor:
         """Mean of |m(f(z | m)) - m|^2 over the variance of the mass; through the sampling direction of the flow."""
-        noise = torch.randn(len(conditions), self.model.noise_dim, device=conditions.device)
+        noise = normal((len(conditions), self.model.noise_dim), device=conditions.device)
         jets = self.model.sample(noise, conditions)
         miss = mass_rel(jets.eta, jets.phi, jets.pt) - conditions[:, 0]
         # a single jet far out would drown the batch

@@ -32,6 +32,8 @@ def distill(
 ) -> None:
     """Train a student for a trained teacher.
 
+    torchrun --nproc-per-node N -m hepflows distill ... shares the work among N processes.
+
     Parameters
     ----------
     teacher
@@ -42,41 +44,44 @@ def distill(
     from hepflows.commands.options import (
         apply_threads,
         resolve_device,
-        terminal_reporter,
+        training_reporter,
     )
     from hepflows.config import config_from_dict, load_config
     from hepflows.errors import ConfigError
     from hepflows.files import check_output, require_file
+    from hepflows.train import distributed
 
-    document = read_document(teacher)
-    if config is None:
-        settings = config_from_dict(document.config, where=f"{teacher}/generator.json: config", overrides=set_ or ())
-    else:
-        settings = load_config(config, set_ or ())
-    name = str(getattr(settings, "task", ""))
-    if name != document.task:
-        raise ConfigError(
-            "the teacher is of another task than the configuration",
-            where=teacher if config is None else config,
-            expected=f"task {document.task}",
-            found=f"task {name}",
-            remedy="name a teacher of this task",
+    with distributed.setup(resolve_device(device)) as chosen:
+        document = read_document(teacher)
+        if config is None:
+            settings = config_from_dict(
+                document.config, where=f"{teacher}/generator.json: config", overrides=set_ or ()
+            )
+        else:
+            settings = load_config(config, set_ or ())
+        name = str(getattr(settings, "task", ""))
+        if name != document.task:
+            raise ConfigError(
+                "the teacher is of another task than the configuration",
+                where=teacher if config is None else config,
+                expected=f"task {document.task}",
+                found=f"task {name}",
+                remedy="name a teacher of this task",
+            )
+        require_file(data, "data file")
+        if not resume:  # a stopped distillation has written no `out` yet, only the task knows its checkpoints
+            distributed.current().on_first(lambda: check_output(out, force=force, directory=True))
+        apply_threads(threads)
+        reporter = training_reporter()
+        student = registry.task(name).distill(
+            teacher,
+            data,
+            out,
+            config=settings,
+            resume=resume,
+            force=force,
+            device=chosen,
+            threads=threads,
+            reporter=reporter,
         )
-    require_file(data, "data file")
-    if not resume:  # a stopped distillation has written no `out` yet, only the task knows its checkpoints
-        check_output(out, force=force, directory=True)
-    chosen = resolve_device(device)
-    apply_threads(threads)
-    reporter = terminal_reporter()
-    student = registry.task(name).distill(
-        teacher,
-        data,
-        out,
-        config=settings,
-        resume=resume,
-        force=force,
-        device=chosen,
-        threads=threads,
-        reporter=reporter,
-    )
-    reporter.message(f"student: {student}")
+        reporter.message(f"student: {student}")

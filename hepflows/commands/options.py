@@ -236,6 +236,14 @@ def check_run_directory(out: Path, *, resume: bool, force: bool) -> None:
     check_output(out, force=out.is_dir(), directory=True)
 
 
+def training_reporter() -> Reporter:
+    """`terminal_reporter` of the first of the processes that train together; the others are silent."""
+    from hepflows.train.distributed import current
+    from hepflows.train.progress import SilentReporter
+
+    return terminal_reporter() if current().is_first else SilentReporter()
+
+
 def terminal_reporter() -> Reporter:
     """Progress on standard error: bars on a terminal, else plain lines."""
     from rich.console import Console

@@ -32,6 +32,7 @@ def train(
     """Train the generators that a configuration describes.
 
     Each goes to its own directory: OUT/teacher and OUT/student for example. Ctrl-C saves a checkpoint.
+    torchrun --nproc-per-node N -m hepflows train ... shares the work among N processes.
 
     Parameters
     ----------
@@ -43,19 +44,20 @@ def train(
         apply_threads,
         check_run_directory,
         resolve_device,
-        terminal_reporter,
+        training_reporter,
     )
     from hepflows.config import load_config
     from hepflows.files import require_file
+    from hepflows.train import distributed
 
-    settings = load_config(config, set_ or ())
-    require_file(data, "data file")
-    check_run_directory(out, resume=resume, force=force)
-    chosen = resolve_device(device)
-    apply_threads(threads)
-    reporter = terminal_reporter()
-    written = registry.task(str(getattr(settings, "task", ""))).train(
-        settings, data, out, resume=resume, force=force, device=chosen, threads=threads, reporter=reporter
-    )
-    for name, directory in written.items():
-        reporter.message(f"{name}: {directory}")
+    with distributed.setup(resolve_device(device)) as chosen:
+        settings = load_config(config, set_ or ())
+        require_file(data, "data file")
+        distributed.current().on_first(lambda: check_run_directory(out, resume=resume, force=force))
+        apply_threads(threads)
+        reporter = training_reporter()
+        written = registry.task(str(getattr(settings, "task", ""))).train(
+            settings, data, out, resume=resume, force=force, device=chosen, threads=threads, reporter=reporter
+        )
+        for name, directory in written.items():
+            reporter.message(f"{name}: {directory}")

@@ -25,6 +25,7 @@ import torch
 
 from hepflows.artefact import GeneratorDocument
 from hepflows.config import build, config_to_dict
+from hepflows.draws import integers
 from hepflows.errors import ConfigError
 from hepflows.morphing.artefact import TASK, Morphing
 from hepflows.morphing.config import MorphingConfig
@@ -177,7 +178,7 @@ def _fit_transport(
     objective = TransportObjective(
         model,
         lambda index: _rows(source, index),
-        lambda n: _rows(target, torch.randint(len(target[0]), (n,))),
+        lambda n: _rows(target, integers(len(target[0]), n)),
         (source_out, target_out),
         both=config.method != "unidirectional",
         penalty=config.penalty if config.method == "movement_penalty" else 0.0,

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from hepflows.coupling import SplineCoupling, coupling_blocks
+from hepflows.draws import integers, normal
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
 from hepflows.refine.latent import ContextScaler
@@ -82,8 +83,8 @@ class _WeightedLatents:
 
     def _loss(self, n: int) -> Tensor:
         device = self._conditions.device
-        z = torch.randn(n, self._flow.latent_dim, device=device)
-        rows = torch.randint(len(self._conditions), (n,), device=device)
+        z = normal((n, self._flow.latent_dim), device=device)
+        rows = integers(len(self._conditions), n, device=device)
         conditions = self._conditions[rows]
         with torch.no_grad():
             weights = self._ratio(z, conditions).exp()

@@ -16,6 +16,8 @@ import torch
 from pydantic import Field
 
 from hepflows.config import StrictConfig
+from hepflows.draws import normal
+from hepflows.train import distributed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,11 +120,16 @@ class Distillation:
         """The same on held-out events and held-out contexts, in chunks."""
         x, context = self._validation()
         free = self._contexts(None)
+        processes = distributed.current()
         total, count = 0.0, 0
-        for a, b, c in zip(x.split(500), context.split(500), free.split(500), strict=True):
-            total += float(self._loss(a, b, c)) * len(a)
-            count += len(a)
-        return total / max(count, 1)
+        for number, (a, b, c) in enumerate(zip(x.split(500), context.split(500), free.split(500), strict=True)):
+            if number % processes.size == processes.rank:
+                total += float(self._loss(a, b, c)) * len(a)
+                count += len(a)
+            elif self._weights.beta < 1:
+                _noise(a, c)  # so that the next ones are the same on all processes
+        total, counted = processes.sums([total, count])
+        return total / max(counted, 1)
 
     def _loss(self, x: Tensor, context: Tensor, free: Tensor) -> Tensor:
         beta = self._weights.beta
@@ -130,9 +137,13 @@ class Distillation:
         if beta > 0:
             loss = loss + beta * data_terms(self._student, self._teacher, x, context).total(self._weights)
         if beta < 1:
-            z = torch.randn(len(free), x.shape[1], dtype=x.dtype, device=x.device)
+            z = _noise(x, free)
             loss = loss + (1 - beta) * noise_terms(self._student, self._teacher, z, free).total(self._weights)
         return loss
+
+
+def _noise(x: Tensor, free: Tensor) -> Tensor:
+    return normal((len(free), x.shape[1]), dtype=x.dtype, device=x.device)
 
 
 def _mse(a: Tensor, b: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import torch
+from hepflows.train import distributed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,11 +21,24 @@ class Objective(Protocol):
     """What is minimised."""
 
     def training_loss(self, index: Tensor) -> Tensor:
-        """Scalar loss of the training events with these indices, with gradient."""
+        """Scalar loss of the training events with these indices, a mean over them, with gradient.
+
+        Called with a batch, or with parts of it one after the other: so it changes nothing, and draws random numbers
+        by `hepflows.draws`.
+        """
         ...
 
     def validation_loss(self) -> float:
         """Loss on the held-out events; called in evaluation mode, without gradients, always seeded alike."""
+        ...
+
+
+@runtime_checkable
+class CountsSteps(Protocol):
+    """An objective that changes from step to step."""
+
+    def count_step(self) -> None:
+        """Called once a step, behind all calls of `training_loss` and before the weights change."""
         ...
 
 
@@ -57,8 +70,8 @@ class MaximumLikelihood:
 
     def validation_loss(self) -> float:
         """Negative log-likelihood of the validation events, averaged over events."""
-        parts = [self._flow.log_prob(x, context) for x, context in in_chunks(self._validation(), self._chunk)]
-        return -float(torch.cat(parts).double().mean())
+        chunks = distributed.own(in_chunks(self._validation(), self._chunk))
+        return -distributed.mean([self._flow.log_prob(x, context) for x, context in chunks])
 
 
 def in_chunks(batch: Batch, size: int) -> Iterator[Batch]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from hepflows.files import remove_leftovers, sha256_of
+from hepflows.train import distributed
 from hepflows.train.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ def training_folder(out: Path, *, resume: bool) -> Path:
     """The folder of `out` for checkpoints: as a stopped training left it if `resume`, else without old content."""
     folder = out / "training"
     if resume:
-        remove_leftovers(out)
+        distributed.current().on_first(lambda: remove_leftovers(out))
     else:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_old(folder)
     return folder
+
+
+def remove_old(folder: Path) -> None:
+    """Remove what an earlier training left, which a new one must not find; done by the first process."""
+    distributed.current().on_first(lambda: shutil.rmtree(folder, ignore_errors=True))

@@ -22,9 +22,9 @@ class TrainingConfig(StrictConfig):
             `cosine` only falls, `constant` stays.
         weight_decay: decay of AdamW.
         gradient_clip: largest norm of the gradient.
-        matmul_precision: `bfloat16` rounds the factors of matrix products of a likelihood training on the CPU, and of
-            velocity fields that know it anywhere; weights and sums stay in float32. Faster on processors that multiply
-            bfloat16.
+        matmul_precision: `bfloat16` rounds the factors of matrix products in the networks of a likelihood training and
+            in velocity fields; weights, sums and splines stay in float32. Faster on GPUs, and on processors that
+            multiply bfloat16.
         patience: stop after this many epochs without a better validation loss; 0 never stops early.
     """
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import nn
 
-from hepflows.errors import Interrupted, TrainingError
+from hepflows.draws import Dropout, normal_like
+from hepflows.errors import Interrupted, TrainingError, TrainingWarning
 from hepflows.flow import ConditionalFlow, ConditionalNormal
+from hepflows.train.gradients import is_out_of_memory
 from hepflows.train.loop import fit
 from hepflows.train.objectives import MaximumLikelihood
+from hepflows.train.progress import PlainReporter
 from hepflows.train.settings import TrainingConfig, learning_rate
 
 if TYPE_CHECKING:
@@ -28,20 +33,39 @@ SETTINGS = TrainingConfig(epochs=6, batch_size=50, learning_rate=0.02)
 class _Regression:
     """Least squares with noise drawn at every step, so that random numbers matter."""
 
-    def __init__(self, model: nn.Module, *, stop_at: int | None = None, poison: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        stop_at: int | None = None,
+        stop_in_validation: int | None = None,
+        poison: tuple[int, ...] = (),
+        explode: tuple[int, ...] = (),
+        fits: int = 1000,
+    ) -> None:
         generator = torch.Generator().manual_seed(0)
         self.x = torch.randn(230, 3, generator=generator)
         self.model, self.calls, self.stop_at, self.poison = model, 0, stop_at, poison
+        self.explode, self.fits, self.validations, self.stop_in_validation = explode, fits, 0, stop_in_validation
 
     def training_loss(self, index: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         if self.calls == self.stop_at:
             os.kill(os.getpid(), signal.SIGINT)
+        if len(index) > self.fits:
+            raise torch.OutOfMemoryError
         x = self.x[index]
-        loss = (self.model(x + 0.1 * torch.randn_like(x)) - x.sum(1, keepdim=True)).square().mean()
+        loss = (self.model(x + 0.1 * normal_like(x)) - x.sum(1, keepdim=True)).square().mean()
+        if self.calls in self.explode:
+            return loss * 1e30 * 1e30  # finite itself for a moment, its gradient is not
         return loss * math.nan if self.calls in self.poison else loss
 
     def validation_loss(self) -> float:
+        self.validations += 1
+        if self.validations == self.stop_in_validation:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)  # a long validation: a batch system would not wait for its end
+            raise AssertionError("the validation went on")
         difference: torch.Tensor = self.model(self.x) - self.x.sum(1, keepdim=True)
         return difference.square().mean().item()
 
@@ -49,7 +73,7 @@ class _Regression:
 def _network() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 1))
+        return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), Dropout(0.1), nn.Linear(16, 1))
 
 
 def _fit(directory: Path | None, *, resume: bool = False, **stop: int) -> tuple[nn.Module, list[dict[str, float]]]:
@@ -136,6 +160,64 @@ def test_a_bad_batch_is_skipped_and_counted() -> None:
     result = fit(model, _Regression(model, poison=(2, 6)), 200, SETTINGS, seed=9)
     assert [entry["skipped"] for entry in result.history] == [1, 1, 0, 0, 0, 0]
     assert all(math.isfinite(entry["train_loss"]) for entry in result.history)
+
+
+def test_exploding_gradients_are_skipped_and_said() -> None:
+    model, stream = _network(), io.StringIO()
+    result = fit(model, _Regression(model, explode=(6,)), 200, SETTINGS, seed=9, reporter=PlainReporter(stream))
+    assert [entry["skipped"] for entry in result.history] == [0, 1, 0, 0, 0, 0]
+    assert result.best_loss < 0.5 * result.history[0]["validation_loss"]
+    assert "step 5: no finite gradient, skipped (loss inf, epoch 2)" in stream.getvalue()
+    assert "epoch 2: 1 of 4 steps were skipped" in stream.getvalue()
+
+
+def test_bad_batches_in_a_row_are_counted_across_epochs(tmp_path: Path) -> None:
+    """Three are survived, a good one between them counts; four in a row are not, whatever their epoch."""
+    model = _network()
+    fit(model, _Regression(model, poison=(2, 3, 4, 6, 7, 8)), 200, SETTINGS, seed=9)
+    model = _network()
+    with pytest.raises(TrainingError, match="in a row") as caught:
+        fit(model, _Regression(model, poison=(3, 4, 5, 6)), 200, SETTINGS, seed=9, directory=tmp_path)
+    assert caught.value.where == "step 5"
+    assert caught.value.remedy is not None
+    assert "learning rate" in caught.value.remedy
+
+
+@pytest.mark.parametrize("fits", [49, 20, 1])
+def test_batches_that_do_not_fit_into_memory_are_divided(tmp_path: Path, fits: int) -> None:
+    expected, history = _fit(tmp_path / "whole")
+    with pytest.warns(TrainingWarning, match="memory was short"):
+        found, again = _fit(tmp_path / "parts", fits=fits)
+    for a, b in zip(found.state_dict().values(), expected.state_dict().values(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    for one, other in zip(again, history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-5)
+        assert one["skipped"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::hepflows.errors.TrainingWarning")
+def test_an_event_that_does_not_fit_into_memory_is_an_error() -> None:
+    model = _network()
+    with pytest.raises(TrainingError, match="not even one event fits into memory"):
+        fit(model, _Regression(model, fits=0), 200, SETTINGS, seed=9)
+
+
+def test_what_says_that_memory_is_short() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**50)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
+
+
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_a_stop_in_a_long_validation_is_at_once(tmp_path: Path, stop: int) -> None:
+    whole, history = _fit(tmp_path / "whole")
+    with pytest.raises(Interrupted, match="--resume"):
+        _fit(tmp_path / "cut", stop_in_validation=stop)
+    resumed, again = _fit(tmp_path / "cut", resume=True)
+    assert _same(whole, resumed)
+    assert [entry["validation_loss"] for entry in again] == [entry["validation_loss"] for entry in history]
 
 
 def test_nothing_but_bad_batches_is_an_error() -> None:

@@ -120,7 +120,8 @@ def _refusals(what: str, *, where: Path | None = None) -> Iterator[None]:
         yield
     except Exception as error:
         # onnxruntime's exception classes differ between its versions; all carry the reason as text.
-        if type(error).__module__.startswith("onnxruntime"):
+        # What a damaged file makes of its bindings are errors of decoding and RuntimeError.
+        if type(error).__module__.startswith("onnxruntime") or isinstance(error, UnicodeDecodeError | RuntimeError):
             raise ArtefactError(
                 what,
                 where=where,

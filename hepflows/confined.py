@@ -48,10 +48,12 @@ class Limits:
 
     Attributes:
         seconds: wall-clock time for one request.
+        cpu_seconds: processor time for one request; None for twice the wall-clock time.
         memory_mib: memory for one request and the libraries that it loads [MiB]; enforced by Linux.
     """
 
     seconds: float = 60.0
+    cpu_seconds: float | None = None
     memory_mib: int = 2048
 
 
@@ -154,7 +156,8 @@ class _Child:
         self._limits = limits
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._answers, theirs = os.pipe()
-        arguments = [target, str(theirs), str(limits.seconds), str(limits.memory_mib)]
+        cpu_seconds = 2 * limits.seconds if limits.cpu_seconds is None else limits.cpu_seconds
+        arguments = [target, str(theirs), str(cpu_seconds), str(limits.memory_mib)]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "hepflows.confined", *arguments],
@@ -230,28 +233,37 @@ def _rebuilt(parts: Mapping[str, str | None]) -> HepflowsError:
 class _Allowance:
     """The limits of this process, renewed for each request."""
 
-    def __init__(self, seconds: float, memory_mib: int) -> None:
-        self._seconds = seconds
+    def __init__(self, cpu_seconds: float, memory_mib: int) -> None:
+        self._seconds = cpu_seconds
         self._memory = memory_mib * 2**20
 
     def __enter__(self) -> Self:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (_MAX_WRITTEN_BYTES, _MAX_WRITTEN_BYTES))
+        _limit(resource.RLIMIT_CORE, 0)
+        _limit(resource.RLIMIT_FSIZE, _MAX_WRITTEN_BYTES)
         used = _address_space()
         if used is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (used + self._memory, resource.RLIM_INFINITY))
-        # the parent watches the clock; this one ends a child whose parent was killed
+            _limit(resource.RLIMIT_AS, used + self._memory)
+        # the parent watches the clock; this also ends a child whose parent was killed
         spent = resource.getrusage(resource.RUSAGE_SELF)
-        until = int(spent.ru_utime + spent.ru_stime + 2 * self._seconds) + 2
-        resource.setrlimit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
+        until = int(spent.ru_utime + spent.ru_stime + self._seconds) + 2
+        _limit(resource.RLIMIT_CPU, until)
         return self
 
     def __exit__(self, *_: object) -> None:
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)  # to write the answer
+
+
+def _limit(kind: int, value: int) -> None:
+    """Set a soft limit, as far as the hard one, which stays, allows."""
+    import resource
+
+    hard = resource.getrlimit(kind)[1]
+    allowed = value if hard == resource.RLIM_INFINITY else hard if value == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (allowed, hard))
 
 
 def _address_space() -> int | None:

@@ -32,6 +32,8 @@ from hepflows.files import atomic_file
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pydantic import JsonValue
+
     from benchmarks.fuzz.specimens import Specimen
     from hepflows.confined import Answer
 
@@ -92,7 +94,7 @@ def fuzz(
     """
     mutations: dict[int, str] = {}
 
-    def requests() -> Iterator[Mapping[str, str]]:
+    def requests() -> Iterator[JsonValue]:
         for number in numbers:
             path, mutations[number] = make_case(specimen, seed=seed, number=number, folder=folder / str(number))
             yield {"name": specimen.name, "family": specimen.family, "path": str(path)}
@@ -107,7 +109,7 @@ def fuzz(
 
 def _alone(specimen: Specimen, folder: Path, first: Answer) -> Answer:
     """What the case does without the others before it; what it did after them, if it does nothing now."""
-    request = {"name": specimen.name, "family": specimen.family, "path": str(folder / specimen.path.name)}
+    request: JsonValue = {"name": specimen.name, "family": specimen.family, "path": str(folder / specimen.path.name)}
     [again] = answers(READ, [request], limits=LIMITS)
     return again if again.kind not in ("value", "refused") else first
 

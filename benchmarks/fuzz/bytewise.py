@@ -55,7 +55,7 @@ def _removal(data: bytes, rng: Random) -> bytes:
 
 def _block(data: bytes, rng: Random) -> bytes:
     start, size = _place(data, rng), rng.choice((4, 16, 256))
-    filling = rng.choice((b"\0", b"\xff", b"A", None))
+    filling: bytes | None = rng.choice((b"\0", b"\xff", b"A", None))
     piece: bytes = rng.randbytes(size) if filling is None else filling * size
     return data[:start] + piece + data[start + size :]
 
@@ -63,7 +63,7 @@ def _block(data: bytes, rng: Random) -> bytes:
 def _number(data: bytes, rng: Random) -> bytes:
     """An integer field that becomes extreme, in either order of bytes."""
     start, size = _place(data, rng), rng.choice((1, 2, 4, 8))
-    value = rng.choice(_EXTREMES) % 2 ** (8 * size)
+    value: int = rng.choice(_EXTREMES) % (1 << 8 * size)
     return data[:start] + value.to_bytes(size, rng.choice(("little", "big"))) + data[start + size :]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import h5py
 import numpy as np
@@ -17,8 +17,12 @@ from jetgen.reading import embedded_jets_path, read_jets
 from jetgen.writing import write_jets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
+
+    from calofast import Showers
+    from exporters.exportable import Exportable
+    from jetgen import Jets
 
 Family = Literal["hdf5", "root", "parquet", "xml", "toml", "artefact", "onnx"]
 
@@ -95,7 +99,7 @@ def make_specimens(folder: Path, *, trained: bool = True) -> dict[str, Specimen]
         "jets.toml": ("toml", 1, lambda path: path.write_text(_JETS, encoding="utf-8")),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    found = {}
+    found: dict[str, Specimen] = {}
     for name, (family, share, write) in files.items():
         if not (folder / name).exists():
             write(folder / name)
@@ -103,7 +107,7 @@ def make_specimens(folder: Path, *, trained: bool = True) -> dict[str, Specimen]
     return found | (_trained(folder) if trained else {})
 
 
-def _trained(folder: Path) -> Mapping[str, Specimen]:
+def _trained(folder: Path) -> dict[str, Specimen]:
     from exporters import to_onnx
     from hepflows.config import load_config
 
@@ -120,16 +124,16 @@ def _trained(folder: Path) -> Mapping[str, Specimen]:
         made[label] = Specimen(name=label, family="artefact", path=artefact, share=1.5)
         model = folder / f"export-{name}" / f"{name}.onnx"
         if not model.exists():
-            to_onnx(load(artefact), model)
+            to_onnx(cast("Exportable", load(artefact)), model)
         made[f"{name}.onnx"] = Specimen(name=f"{name}.onnx", family="onnx", path=model, share=1)
     return made
 
 
-def _showers() -> object:
+def _showers() -> Showers:
     return read_showers(embedded_showers_path(), first=40)
 
 
-def _jets() -> object:
+def _jets() -> Jets:
     return read_jets(embedded_jets_path(), first=40, particles=12)
 
 

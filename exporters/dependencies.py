@@ -94,11 +94,11 @@ def run(session: Any, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> 
         ArtefactError: the runtime loaded the file but cannot run it.
     """
     given = {"cond": cond, "noise": noise}
-    names = [entry.name for entry in session.get_inputs()]
-    if names == [PACKED]:
-        given = {PACKED: np.concatenate([noise, cond], axis=1)}
-    # a generator without conditions has no such input
     with _refusals("ONNX Runtime cannot run the file"):
+        names = [entry.name for entry in session.get_inputs()]
+        if names == [PACKED]:
+            given = {PACKED: np.concatenate([noise, cond], axis=1)}
+        # a generator without conditions has no such input
         x: NDArray[np.float32] = session.run(None, {name: given[name] for name in names})[0]
     return x
 

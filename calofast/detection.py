@@ -25,7 +25,7 @@ def is_shower_file(path: Path) -> bool:
             import h5py
 
             with h5py.File(path) as file:
-                return any(name in file for name in _HDF5_SETS)
+                return not set(file).isdisjoint(_HDF5_SETS)  # does not follow links
         if head.startswith(b"root"):
             import uproot
 

@@ -16,7 +16,7 @@ from calofast.density import Density, Precision, evaluate_density
 from calofast.geometry import Geometry
 from calofast.shower_flow import Kind
 from calofast.showers import Showers, require_cells, unit_of
-from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
+from hepflows.artefact import GeneratorDocument, load_artefact, load_state, rebuilding, save_artefact
 from hepflows.config import build
 from hepflows.document import RESTORE, require_kind, require_ranges
 from hepflows.errors import ArtefactError, GeometryError
@@ -280,8 +280,10 @@ class CaloGenerator:
                 "the geometry is damaged", where=f"{directory}/generator.json", found=str(error), remedy=RESTORE
             ) from error
         require_ranges(document, config.data.conditions, where=directory)
-        model = CaloFlowModel(geometry, config, cast("Kind", document.kind))
-        load_state(model, with_masked(model, state), where=directory)
+        with rebuilding(directory):
+            model = CaloFlowModel(geometry, config, cast("Kind", document.kind))
+            state = with_masked(model, state)
+        load_state(model, state, where=directory)
         return CaloGenerator(model.to(device), geometry, config, document)
 
     def condition_matrix(

@@ -9,10 +9,11 @@ import numpy as np
 
 from calofast.shower_file import METADATA, Metadata
 from hepflows.errors import DataError
+from hepflows.hdf5_input import text_of
 from hepflows.reading import reading, require_numbers, require_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -78,12 +79,11 @@ class Hdf5Content:
         return {name: _unit_attribute(self.file[name]) for name in self.shapes}
 
 
-def stored_metadata(file: Any, path: Path) -> Metadata | None:
-    """What this package stored in an open file, None in a file of another program."""
-    if METADATA not in file:
+def stored_metadata(data_sets: Mapping[str, Any], path: Path) -> Metadata | None:
+    """What this package stored in an open file, by its data sets; None in a file of another program."""
+    if METADATA not in data_sets:
         return None
-    content = file[METADATA][()]
-    return Metadata.from_json(content.decode() if isinstance(content, bytes) else str(content), path=path)
+    return Metadata.from_json(text_of(data_sets[METADATA], path, METADATA), path=path)
 
 
 def _plain(value: object) -> str:

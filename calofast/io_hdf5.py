@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from calofast.conditions import WEIGHT_NAMES, as_condition
@@ -23,6 +22,7 @@ from calofast.shower_file import (
     standard_geometry,
 )
 from hepflows.errors import DataError, GeometryError
+from hepflows.hdf5_input import members, open_hdf5_input
 from hepflows.reading import reading, require_shape
 from hepflows.remedies import option
 
@@ -55,13 +55,10 @@ def open_hdf5(
         DataError: not HDF5, damaged, a data set is missing or has a wrong shape, no entries.
         GeometryError: the geometry does not match the data, or cannot be told.
     """
-    if not h5py.is_hdf5(path):
-        raise DataError("not an HDF5 file", where=path, remedy="check the file, or name its format")
-    with contextlib.ExitStack() as stack:
-        with reading(path, "HDF5 structure"):
-            file = stack.enter_context(h5py.File(path, "r"))
-            shapes = {name: item.shape for name, item in file.items() if isinstance(item, h5py.Dataset)}
-            metadata = stored_metadata(file, path)
+    with open_hdf5_input(path) as file:
+        data_sets = members(file, "Dataset", path)
+        shapes = {name: item.shape for name, item in data_sets.items() if item.shape is not None}
+        metadata = stored_metadata(data_sets, path)
         layout = format or _detect(shapes, path)
         content = Hdf5Content(
             file=file, path=path, shapes=shapes, metadata=metadata, geometry=geometry, conditions=conditions

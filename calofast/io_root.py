@@ -27,6 +27,7 @@ from calofast.shower_file import (
     standard_geometry,
 )
 from hepflows.errors import DataError, GeometryError
+from hepflows.limits import require_plausible
 from hepflows.reading import reading, require_numbers, require_shape
 from hepflows.remedies import option
 
@@ -91,8 +92,9 @@ class _Tree:
         with reading(path, key):
             self.n = int(tree.num_entries)
             self.names = tuple(map(str, tree.keys()))
-        if self.n == 0:
+        if self.n <= 0:
             raise DataError("the file holds no showers", where=f"{path}: {key}", remedy="check how it was made")
+        require_plausible(4 * self.n, path, where=f"{path}: {key}, {self.n} entries")
 
     def where(self, branch: str) -> str:
         return f"{self.path}: {self.key}/{branch}"
@@ -186,6 +188,7 @@ def _cells(source: _Tree, geometry: Geometry | None, conditions: Sequence[str] |
             found=n_cells,
             remedy=f"name the geometry the file was made with: {option('geometry=...')}",
         )
+    require_plausible(4 * source.n * n_cells, source.path, where=f"{source.path}: {source.key}")
     n_voxels, has_overflow = geometry.n_voxels, n_cells > geometry.n_voxels
 
     def read_block(start: int, stop: int) -> Block:

@@ -13,6 +13,7 @@ from calofast.showers import Showers
 from calofast.units import check_ratio
 from hepflows.errors import DataError
 from hepflows.files import require_file
+from hepflows.limits import require_memory
 
 if TYPE_CHECKING:
     import os
@@ -165,6 +166,7 @@ def _is_root(path: Path, file_format: str | None) -> bool:
 def read_entries(file: ShowerFile, plan: ReadingPlan, entries: NDArray[np.int64]) -> Showers:
     """Read these entries (rising), in blocks of bounded size."""
     geometry = file.geometry
+    require_memory(4 * len(entries) * (geometry.n_voxels + geometry.n_layers), where=file.path)
     voxels = np.empty((len(entries), geometry.n_voxels), dtype=np.float32)
     overflow = np.empty((len(entries), geometry.n_layers), dtype=np.float32) if file.has_overflow else None
     size = max(1, _BLOCK_BYTES // (4 * geometry.n_voxels))

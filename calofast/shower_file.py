@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from calofast.geometry import Geometry
 from hepflows.errors import DataError
+from hepflows.plain_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +102,7 @@ class Metadata:
         """
         where = f"{path}: {METADATA}"
         try:
-            document = json.loads(text)
+            document = parse_json(text)
             schema, pdg = document["schema"], document["pdg"]
             units, provenance = (
                 {str(key): str(value) for key, value in document[name].items()}

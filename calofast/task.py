@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from calofast.refinement import ShowerRefinement
     from calofast.showers import Showers
     from calofast.streamed import StreamedShowers
+    from hepflows.datasets import DataSet
     from hepflows.train.progress import Reporter
 
 _TEST_PART = (0.8, 1.0)
@@ -178,6 +179,13 @@ class CaloTask:
             run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
             student = distill(generator, showers, student=config.student, run=run)
         return student.save(out, force=force or resume)
+
+    @property
+    def datasets(self) -> tuple[DataSet, ...]:
+        """Published data sets of showers."""
+        from calofast.published import DATASETS
+
+        return DATASETS
 
     @property
     def refinement(self) -> ShowerRefinement:

@@ -94,11 +94,11 @@ def run(session: Any, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> 
         ArtefactError: the runtime loaded the file but cannot run it.
     """
     given = {"cond": cond, "noise": noise}
-    names = [entry.name for entry in session.get_inputs()]
-    if names == [PACKED]:
-        given = {PACKED: np.concatenate([noise, cond], axis=1)}
-    # a generator without conditions has no such input
     with _refusals("ONNX Runtime cannot run the file"):
+        names = [entry.name for entry in session.get_inputs()]
+        if names == [PACKED]:
+            given = {PACKED: np.concatenate([noise, cond], axis=1)}
+        # a generator without conditions has no such input
         x: NDArray[np.float32] = session.run(None, {name: given[name] for name in names})[0]
     return x
 
@@ -120,7 +120,8 @@ def _refusals(what: str, *, where: Path | None = None) -> Iterator[None]:
         yield
     except Exception as error:
         # onnxruntime's exception classes differ between its versions; all carry the reason as text.
-        if type(error).__module__.startswith("onnxruntime"):
+        # What a damaged file makes of its bindings are errors of decoding and RuntimeError.
+        if type(error).__module__.startswith("onnxruntime") or isinstance(error, UnicodeDecodeError | RuntimeError):
             raise ArtefactError(
                 what,
                 where=where,

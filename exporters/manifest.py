@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hepflows._version import __version__
 from hepflows.errors import ArtefactError, ConfigError
 from hepflows.files import sha256_of
+from hepflows.plain_text import parse_json, read_text
 
 if TYPE_CHECKING:
     import os
@@ -80,8 +81,8 @@ def from_properties(properties: Mapping[str, str], *, where: object) -> dict[str
     for key, text in properties.items():
         if key.startswith(NAMESPACE):
             try:
-                found[key.removeprefix(NAMESPACE)] = json.loads(text)
-            except json.JSONDecodeError as error:
+                found[key.removeprefix(NAMESPACE)] = parse_json(text)
+            except ValueError as error:
                 raise ArtefactError("metadata are damaged", where=f"{where}: {key}", found=str(error)) from error
     version = found.get("contract_version")
     if version is not None and version != CONTRACT_VERSION:
@@ -156,10 +157,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     remedy = "keep the manifest beside the model, as `hepflows export` wrote it"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_text(path))
     except FileNotFoundError as error:
         raise ArtefactError("the manifest is missing", where=path, remedy=remedy) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise ArtefactError("the manifest cannot be read", where=path, found=str(error), remedy=remedy) from error
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:

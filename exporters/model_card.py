@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hepflows.errors import DataError
 from hepflows.files import require_file
+from hepflows.plain_text import parse_json, read_text
 
 if TYPE_CHECKING:
     import os
@@ -25,7 +25,7 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(path)
     file = require_file(path / "report.json" if path.is_dir() else path, "validation report")
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = parse_json(read_text(file))
     except ValueError as error:
         raise DataError("validation report is not JSON", where=file, found=str(error)) from error
     schema = report.get("schema") if isinstance(report, dict) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,12 +11,14 @@ from exporters.dependencies import open_model, require_runtime, run
 from exporters.exportable import apply_policy, read_conditions, read_policy
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
 from exporters.par04 import Par04Encoding
-from hepflows.errors import ConditionError, ConfigError
+from hepflows.errors import ArtefactError, ConditionError, ConfigError
 from hepflows.files import require_file
 from hepflows.philox import normal_noise
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -71,15 +74,16 @@ class OnnxGenerator:
                 expected="a driver and the CUDA and cuDNN libraries that this onnxruntime-gpu was built for",
                 remedy="install them, or use provider='cpu'",
             )
-        properties = self._session.get_modelmeta().custom_metadata_map
-        self.metadata: dict[str, Any] = from_properties(properties, where=names.model)
-        self.conditions = read_conditions(self.metadata, where=str(names.model))
-        self.noise_dim = int(self.metadata["noise"]["width"])
-        self.n_outputs: int = self._session.get_outputs()[0].shape[1]
-        encoding = self.metadata["encoding"]
-        self._encoding = None if encoding is None else Par04Encoding.from_dict(encoding)
-        self._n_columns = len(self.conditions if self._encoding is None else self._encoding.names)
-        self._policy = read_policy(self.metadata, where=str(names.model))
+        with _damage_as_error(names.model):
+            properties = self._session.get_modelmeta().custom_metadata_map
+            self.metadata: dict[str, Any] = from_properties(properties, where=names.model)
+            self.conditions = read_conditions(self.metadata, where=str(names.model))
+            self.noise_dim = int(self.metadata["noise"]["width"])
+            self.n_outputs = int(self._session.get_outputs()[0].shape[1])
+            encoding = self.metadata["encoding"]
+            self._encoding = None if encoding is None else Par04Encoding.from_dict(encoding)
+            self._n_columns = len(self.conditions if self._encoding is None else self._encoding.names)
+            self._policy = read_policy(self.metadata, where=str(names.model))
 
     def sample(
         self,
@@ -161,6 +165,20 @@ class OnnxGenerator:
                 found=np.shape(conditions),
             )
         return np.ascontiguousarray(cond)
+
+
+@contextlib.contextmanager
+def _damage_as_error(path: Path) -> Iterator[None]:
+    """Turn what metadata of a wrong shape raise into an `ArtefactError`."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise ArtefactError(
+            "the model's metadata or shapes are damaged",
+            where=path,
+            found=f"{type(error).__name__}: {error}",
+            remedy="copy it again, or export the generator again",
+        ) from error
 
 
 def _wants_cuda(provider: Provider) -> bool:

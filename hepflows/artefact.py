@@ -6,6 +6,7 @@ or not at all, and loading checks schema version, hashes and the index of tensor
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,13 +21,13 @@ from hepflows.document import (
     document_hash,
     read_document,
 )
-from hepflows.errors import ArtefactError, ConfigError
+from hepflows.errors import ArtefactError, ConfigError, HepflowsError
 from hepflows.files import atomic_directory, save_tensors, sha256_of
 from hepflows.train import distributed
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pydantic import JsonValue
     from torch import Tensor, nn
@@ -165,6 +166,23 @@ def check_weights(
             remedy=RESTORE,
         )
     return path, record
+
+
+@contextlib.contextmanager
+def rebuilding(where: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what goes wrong while modules are made as a document says into an `ArtefactError`.
+
+    A document that was forged, hashes and all, may hold any sizes and values that its schema allows.
+    """
+    try:
+        yield
+    except ArtefactError:
+        raise
+    except (HepflowsError, ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ArtefactError(
+            "the document describes no generator that can be made", where=where, found=reason, remedy=RESTORE
+        ) from error
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], *, where: str | os.PathLike[str]) -> None:

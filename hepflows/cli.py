@@ -25,6 +25,7 @@ from hepflows import generic_names, registry
 from hepflows._version import __version__
 from hepflows.commands import BUILT_IN
 from hepflows.errors import HepflowsError
+from hepflows.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -178,4 +179,4 @@ def _loaded_or_broken(plugin: registry.Plugin) -> Callable[..., object]:
 
 
 def _say(console: Console, kind: str, message: str, style: str) -> None:
-    console.print(Text.assemble((f"{kind}: ", style), message), soft_wrap=True, highlight=False)
+    console.print(Text.assemble((f"{kind}: ", style), printable(message)), soft_wrap=True, highlight=False)

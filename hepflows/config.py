@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hepflows.errors import ConfigError
 from hepflows.files import require_file
+from hepflows.plain_text import parse_toml, read_text
 
 if TYPE_CHECKING:
     import os
@@ -61,8 +61,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     """
     file = require_file(path, "configuration file")
     try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
+        text = read_text(file)
+    except ValueError as error:
         raise ConfigError("not a text file in UTF-8", where=file, found=str(error)) from error
     return parse_config(text, where=str(file), overrides=overrides)
 
@@ -70,8 +70,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 def parse_config(text: str, *, where: str = "configuration", overrides: Sequence[str] = ()) -> StrictConfig:
     """Like `load_config`, for the text of a configuration."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         raise ConfigError("TOML syntax error", where=where, found=str(error)) from error
     return config_from_dict(data, where=where, overrides=overrides)
 
@@ -174,8 +174,8 @@ def _split(override: str, option: str = "--set") -> tuple[tuple[str, ...], Any]:
             remedy=f"write for example {option} seed=2",
         )
     try:
-        parsed = tomllib.loads(f"value = {text.strip()}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text.strip()}")
+    except ValueError:
         return path, text.strip()
     return path, parsed["value"] if parsed.keys() == {"value"} else text.strip()
 

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, FiniteFloat, JsonValue, ValidationError
 from hepflows._version import __version__
 from hepflows.config import StrictConfig
 from hepflows.errors import ArtefactError
+from hepflows.plain_text import parse_json, read_text
 
 if TYPE_CHECKING:
     import os
@@ -173,8 +174,8 @@ def document_hash(content: Mapping[str, Any]) -> str:
 
 def _parse(path: Path) -> GeneratorDocument:
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
+        text = read_text(path, max_bytes=MAX_DOCUMENT_BYTES)
+        content = parse_json(text)
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are both ValueErrors
         raise ArtefactError("not valid JSON", where=path, found=str(error), remedy=RESTORE) from error
     schema = content.get("schema") if isinstance(content, dict) else None

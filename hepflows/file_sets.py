@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def _place(temporaries: Sequence[Path], targets: Sequence[Path], mark: str) -> N
         for temporary, target in zip(temporaries, targets, strict=True):
             if target.exists():
                 old = target.with_name(f".{target.name}.{mark}.old")
-                target.replace(old)
+                _set_aside(target, old)
                 undo.callback(old.replace, target)
                 kept.append(old)
             temporary.replace(target)
@@ -58,3 +59,11 @@ def _place(temporaries: Sequence[Path], targets: Sequence[Path], mark: str) -> N
         undo.pop_all()
     for old in kept:
         old.unlink(missing_ok=True)
+
+
+def _set_aside(target: Path, old: Path) -> None:
+    """Give a file a second name, so that its own is never without one; where links are refused, another name."""
+    try:
+        os.link(target, old)
+    except OSError:
+        target.replace(old)

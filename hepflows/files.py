@@ -106,17 +106,25 @@ def atomic_directory(path: str | os.PathLike[str], *, force: bool = False) -> It
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
+    if not target.is_dir():
+        temporary.replace(target)
+        return
     new = {entry.name for entry in temporary.iterdir()}
-    if target.is_dir():
-        if all(entry.name in new for entry in target.iterdir()):
-            shutil.rmtree(target)
-        else:
-            for name in new:
-                if (target / name).is_dir():
-                    shutil.rmtree(target / name)
-                (temporary / name).replace(target / name)
-            return
-    temporary.replace(target)
+    if not all(entry.name in new for entry in target.iterdir()):
+        for name in new:
+            if (target / name).is_dir():
+                shutil.rmtree(target / name)
+            (temporary / name).replace(target / name)
+        return
+    # renamed first: a process that is killed while it removes would leave half of the old directory in place
+    old = temporary.with_suffix(".old")
+    target.replace(old)
+    try:
+        temporary.replace(target)
+    except OSError:
+        old.replace(target)
+        raise
+    shutil.rmtree(old)
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ import numpy as np
 from hepflows.errors import DataError, MissingDependencyError, OutputError
 from hepflows.feature_table import Column, FeatureTable, pick
 from hepflows.files import atomic_file, require_file
+from hepflows.hdf5_input import members, open_hdf5_input
+from hepflows.plain_text import parse_json
 from hepflows.reading import reading, require_numbers, require_shape
 
 if TYPE_CHECKING:
@@ -128,10 +130,8 @@ def _columns(table: FeatureTable) -> Mapping[str, list[tuple[Column, NDArray[Any
 
 
 def _read_hdf5(path: Path) -> _Roles:
-    import h5py
-
     roles: _Roles = {role: {} for role in _ROLES}
-    with h5py.File(path) as file:
+    with open_hdf5_input(path) as file:
         if file.attrs.get("schema") != SCHEMA:
             raise DataError(
                 "not a table of observables",
@@ -141,8 +141,9 @@ def _read_hdf5(path: Path) -> _Roles:
                 remedy="write it with `hepflows morph apply`, or use Parquet with one column an observable",
             )
         n: int | None = None
+        groups = members(file, "Group", path)
         for role in _ROLES:
-            for name, data in file[role].items() if role in file else ():
+            for name, data in members(groups[role], "Dataset", path).items() if role in groups else ():
                 where = f"{path}: {role}/{name}"
                 values = require_numbers(data[()], where=where)
                 require_shape(values.shape, (n,), where=where)
@@ -168,7 +169,7 @@ def _write_hdf5(table: FeatureTable, path: Path) -> None:
 def _read_parquet(path: Path) -> _Roles:
     content = _pyarrow().parquet.read_table(path)
     text = (content.schema.metadata or {}).get(SCHEMA.encode())
-    described: dict[str, Any] = {} if text is None else json.loads(text)
+    described: dict[str, Any] = {} if text is None else parse_json(text.decode())
     roles: _Roles = {role: {} for role in _ROLES}
     for name in content.column_names:
         values = content.column(name).to_numpy()

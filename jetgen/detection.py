@@ -17,7 +17,7 @@ def is_jet_file(path: Path) -> bool:
             import h5py
 
             with h5py.File(path) as file:
-                return "particle_features" in file
+                return "particle_features" in set(file)  # does not follow links
         if head.startswith(b"root"):
             import uproot
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from hepflows.artefact import GeneratorDocument, load_artefact, load_state, save_artefact
+from hepflows.artefact import GeneratorDocument, load_artefact, load_state, rebuilding, save_artefact
 from hepflows.config import build, config_to_dict
 from hepflows.document import RESTORE, require_kind, require_ranges
 from hepflows.errors import ArtefactError
@@ -215,8 +215,9 @@ class JetGenerator:
                 "the number of slots is missing", where=f"{directory}/generator.json: geometry", remedy=RESTORE
             )
         require_ranges(document, config.conditions, where=directory)
-        model = JetFlowModel(slots, config)
-        model.keep_trained()
+        with rebuilding(directory):
+            model = JetFlowModel(slots, config)
+            model.keep_trained()
         load_state(model, state, where=directory)
         return JetGenerator(model.to(device), config, document)
 

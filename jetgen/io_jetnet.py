@@ -11,10 +11,10 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import h5py
 import numpy as np
 
 from hepflows.errors import DataError
+from hepflows.hdf5_input import members, open_hdf5_input, text_of
 from hepflows.reading import reading, require_numbers, require_shape
 from hepflows.remedies import option
 from jetgen.energy_units import to_gev
@@ -61,14 +61,12 @@ def open_jetnet(
         DataError: not HDF5, damaged, a data set is missing or has a wrong shape, no entries.
         UnitsError: an unknown unit.
     """
-    if not h5py.is_hdf5(path):
-        raise DataError("not an HDF5 file", where=path, remedy="check the file, or name its format")
-    with contextlib.ExitStack() as stack:
-        with reading(path, "HDF5 structure"):
-            file = stack.enter_context(h5py.File(path, "r"))
-            shapes = {name: item.shape for name, item in file.items() if isinstance(item, h5py.Dataset)}
+    with open_hdf5_input(path) as file:
+        data_sets = members(file, "Dataset", path)
+        shapes = {name: item.shape for name, item in data_sets.items() if item.shape is not None}
+        with reading(path, "attributes"):
             attributes = {key: _text(value) for key, value in file.attrs.items()}
-            text = _text(file[METADATA][()]) if METADATA in file else None
+        text = text_of(data_sets[METADATA], path, METADATA) if METADATA in data_sets else None
         metadata = None if text is None else Metadata.from_json(text, path=path)
         yield _jet_file(file, path, shapes, attributes, metadata, columns, dict(units or {}))
 

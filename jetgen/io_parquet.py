@@ -12,6 +12,7 @@ import awkward as ak
 import numpy as np
 
 from hepflows.errors import DataError, MissingDependencyError
+from hepflows.limits import require_plausible
 from hepflows.reading import reading, require_numbers
 from jetgen.jagged import jagged_file
 from jetgen.jet_file import METADATA, Metadata
@@ -67,8 +68,9 @@ class _Table:
         rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
         self.starts = np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
         self.n = int(self.starts[-1])
-        if self.n == 0:
+        if self.n <= 0:
             raise DataError("the file holds no jets", where=path, remedy="check how it was made")
+        require_plausible(4 * self.n, path, where=f"{self.label}, {self.n} entries")
 
     def column(self, name: str) -> NDArray[np.float64]:
         """A column of numbers, shape (n,)."""

@@ -9,6 +9,7 @@ import numpy as np
 import uproot
 
 from hepflows.errors import DataError
+from hepflows.limits import require_plausible
 from hepflows.reading import reading, require_numbers, require_shape
 from hepflows.remedies import option
 from jetgen.jagged import find_layout, jagged_file
@@ -64,8 +65,9 @@ class _Tree:
         self.tree, self.path, self.label, self.names = tree, path, f"{path}: {key}", names
         with reading(path, key):
             self.n = int(tree.num_entries)
-        if self.n == 0:
+        if self.n <= 0:
             raise DataError("the file holds no jets", where=self.label, remedy="check how it was made")
+        require_plausible(4 * self.n, path, where=f"{self.label}, {self.n} entries")
 
     def column(self, name: str) -> NDArray[np.float64]:
         """A scalar branch, shape (n,)."""

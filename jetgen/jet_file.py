@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hepflows.errors import DataError
+from hepflows.plain_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +107,7 @@ class Metadata:
         """
         where = f"{path}: {METADATA}"
         try:
-            document = json.loads(text)
+            document = parse_json(text)
             if (schema := document["schema"]) != _SCHEMA:
                 raise DataError("written by another version", where=where, expected=_SCHEMA, found=schema)
             kind, n_slots = document["kind"], int(document["n_slots"])

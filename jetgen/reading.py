@@ -9,6 +9,7 @@ import numpy as np
 
 from hepflows.errors import DataError
 from hepflows.files import require_file
+from hepflows.limits import require_memory
 from hepflows.remedies import option
 from jetgen.energy_units import check_magnitudes
 from jetgen.jet_checks import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _BLOCK_BYTES = 2**25
 _CHUNK_BYTES = 2**26
+_KEPT_BYTES = 13  # of one slot in the jets that are returned
 _SLOT_BYTES = 32  # of one slot in all the arrays that a block goes through
 
 
@@ -184,6 +186,7 @@ def read_entries(
     check_units: bool = True,
 ) -> Jets:
     """Read these entries (rising), in blocks of bounded size; units are checked on the first block."""
+    require_memory(_KEPT_BYTES * len(entries) * file.n_slots, where=file.path)
     size = max(1, _BLOCK_BYTES // (_SLOT_BYTES * file.n_slots))
     size = size // 1000 * 1000 or size  # whole chunks of the usual files
     parts, done = [], 0

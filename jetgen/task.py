@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from hepflows.datasets import DataSet
     from hepflows.train.progress import Reporter
     from jetgen.config import JetFlowConfig
     from jetgen.generator import JetGenerator
@@ -146,6 +147,13 @@ class JetTask:
             where=teacher,
             remedy="use the trained generator itself",
         )
+
+    @property
+    def datasets(self) -> tuple[DataSet, ...]:
+        """Published data sets of jets."""
+        from jetgen.published import DATASETS
+
+        return DATASETS
 
     @property
     def refinement(self) -> JetRefinement:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from hepflows.errors import ConfigError, DataError
 from hepflows.files import require_file
+from hepflows.plain_text import parse_json, read_text
 from validation.metric import Metric
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def read_baseline(path: str | os.PathLike[str]) -> Baseline:
     """
     path = require_file(path, "baseline")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        document = parse_json(read_text(path))
+    except ValueError as error:
         raise DataError("the baseline is not JSON", where=path, expected="a report.json", found=error) from error
     found = document.get("schema") if isinstance(document, dict) else type(document).__name__
     if not isinstance(document, dict) or found != SCHEMA:

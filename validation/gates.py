@@ -16,13 +16,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from hepflows.errors import ConfigError
 from hepflows.files import require_file
+from hepflows.plain_text import parse_toml, read_text
 
 if TYPE_CHECKING:
     import os
@@ -86,8 +86,8 @@ def read_gates(path: str | os.PathLike[str]) -> dict[str, Gate]:
     """
     path = require_file(path, "gate file")
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = parse_toml(read_text(path))
+    except ValueError as error:
         raise ConfigError("not valid TOML", where=path, found=error) from error
     table = document.get("gates")
     if not isinstance(table, dict) or not table or set(document) != {"gates"}:

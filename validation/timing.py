@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hepflows.benchmarking.artefact import SCHEMA
 from hepflows.errors import ConfigError, DataError
 from hepflows.files import require_file
+from hepflows.plain_text import parse_json, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,8 +94,8 @@ def read_timing(path: Path, name: str) -> Timing:
     """
     path = require_file(path, "benchmark")
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        document = parse_json(read_text(path))
+    except ValueError as error:
         raise DataError("the benchmark is not JSON", where=path, found=error) from error
     return parse_timing(document, name, where=str(path))
 

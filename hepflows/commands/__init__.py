@@ -4,6 +4,7 @@ from __future__ import annotations
 
 BUILT_IN = {
     "inspect": "hepflows.commands.inspect:inspect",
+    "fetch": "hepflows.commands.fetch:fetch",
     "train": "hepflows.commands.train:train",
     "distill": "hepflows.commands.distill:distill",
     "refine": "hepflows.commands.refine:refine",

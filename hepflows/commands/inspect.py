@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from cyclopts import Parameter
 
-from hepflows.commands.options import Reading  # noqa: TC001 - cyclopts reads the annotations
+from hepflows.commands.options import Reading, whole_number
+from hepflows.printable import printable
+from hepflows.task import Description
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hepflows.task import Description
+    from pydantic import JsonValue
 
 
 def inspect(
@@ -21,6 +25,14 @@ def inspect(
     *,
     task: Annotated[str | None, Parameter(help="Task that reads the file, if several could.")] = None,
     read: Reading = None,
+    untrusted: Annotated[
+        bool,
+        Parameter(help="Parse in another process under limits: for files of unknown origin.", negative=""),
+    ] = False,
+    time_limit: Annotated[float, Parameter(help="With --untrusted: seconds that reading may take.")] = 60.0,
+    memory_limit: Annotated[
+        int, Parameter(converter=whole_number, help="With --untrusted: MiB that reading may take.")
+    ] = 2048,
 ) -> None:
     """Say what is in a data file, an artefact directory or an exported generator.
 
@@ -29,28 +41,58 @@ def inspect(
     path
         Data file (HDF5, ROOT), artefact directory, or exported file.
     """
+    from hepflows.commands.options import parse_reading
+
+    options = parse_reading(read)
+    if not untrusted:
+        _show(describe(path, task, options))
+        return
+    from hepflows.confined import Limits, confined
+    from hepflows.errors import ConfigError
+
+    for name, value in (("--time-limit", time_limit), ("--memory-limit", memory_limit)):
+        if not 0 < value < 10**9:
+            raise ConfigError("not a limit", where=name, expected="a positive number", found=value)
+    request: JsonValue = {"path": os.fspath(path), "task": task, "read": options}
+    limits = Limits(seconds=time_limit, memory_mib=memory_limit)
+    found = cast("dict[str, Any]", confined(f"{__name__}:answer", request, limits=limits, where=path))
+    rows = tuple((str(label), str(text)) for label, text in found["rows"])
+    _show(Description(title=found["title"], rows=rows, warnings=tuple(found["warnings"])))
+
+
+def answer(request: Mapping[str, Any]) -> dict[str, Any]:
+    """`describe` for a process of its own: what it is asked, and what it gives, as JSON holds them."""
+    return asdict(describe(Path(request["path"]), request["task"], request["read"]))
+
+
+def describe(path: Path, task: str | None, reading: Mapping[str, Any]) -> Description:
+    """What is in a data file, an artefact directory or an exported generator.
+
+    Args:
+        path: the file or directory.
+        task: task that reads a data file; None to ask all of them.
+        reading: keyword arguments of the task's `read`.
+
+    Raises:
+        HepflowsError: it is missing, damaged, or nothing that is known here.
+    """
     from hepflows import registry
     from hepflows.artefact import check_weights, read_document
-    from hepflows.commands.options import parse_reading
     from hepflows.files import require_file
 
     if path.is_dir():
         document = read_document(path)
         check_weights(path, document)
-        _show(describe_generator(path, document.to_dict()))
-        return
+        return describe_generator(path, document.to_dict())
     file = require_file(path)
     if file.suffix.removeprefix(".").lower() in registry.plugins("hepflows.runtimes"):
-        _show(describe_generator(file, registry.load(file).document))
-        return
+        return describe_generator(file, registry.load(file).document)
     reader = registry.task_for_file(file) if task is None else registry.task(task)
-    _show(reader.describe(file, **parse_reading(read)))
+    return reader.describe(file, **reading)
 
 
 def describe_generator(path: Path, document: Mapping[str, object]) -> Description:
     """Summarise the document of a generator."""
-    from hepflows.task import Description
-
     rows = [(key, str(document[key])) for key in ("task", "kind", "version", "profile", "opset") if key in document]
     rows += [(f"condition {name}", f"{low:.6g} to {high:.6g} {unit}".rstrip())
              for name, low, high, unit in _conditions(document)]  # fmt: skip
@@ -104,9 +146,9 @@ def _show(description: Description) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for label, text in description.rows:
-        table.add_row(Text(label), Text(text))
+        table.add_row(Text(printable(label)), Text(printable(text)))
     console = Console()
-    console.print(Text(description.title, style="bold cyan"), soft_wrap=True)
+    console.print(Text(printable(description.title), style="bold cyan"), soft_wrap=True)
     console.print(table)
     for warning in description.warnings:
-        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
+        console.print(Text.assemble(("warning: ", "yellow"), printable(warning)), soft_wrap=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING
 
 from hepflows.config import build, with_overrides
 from hepflows.errors import ConfigError
 from hepflows.files import require_file
+from hepflows.plain_text import parse_toml, read_text
 from hepflows.refine.config import RefineConfig
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def read_settings(path: Path | None, overrides: Sequence[str]) -> RefineConfig:
     if path is not None:
         file = require_file(path, "configuration file")
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            values = parse_toml(read_text(file))
+        except ValueError as error:
             raise ConfigError("TOML syntax error", where=file, found=str(error)) from error
     given = with_overrides(values, overrides)
     paths = [tuple(override.partition("=")[0].strip().split(".")) for override in overrides]

@@ -87,7 +87,8 @@ class Metadata:
                 "geometry": self.geometry.to_dict(),
                 "pdg": self.pdg,
                 "condition_units": dict(self.condition_units),
-                "provenance": dict(self.provenance),
+                # readers tell the file's own name
+                "provenance": {key: text for key, text in self.provenance.items() if key != "file"},
             }
         )
 

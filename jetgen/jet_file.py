@@ -93,7 +93,8 @@ class Metadata:
                 "kind": self.kind,
                 "n_slots": self.n_slots,
                 "known": list(self.known),
-                "provenance": dict(self.provenance),
+                # readers tell the file's own name
+                "provenance": {key: text for key, text in self.provenance.items() if key != "file"},
             }
         )
 

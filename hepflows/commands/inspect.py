@@ -22,18 +22,24 @@ def inspect(
     task: Annotated[str | None, Parameter(help="Task that reads the file, if several could.")] = None,
     read: Reading = None,
 ) -> None:
-    """Say what is in a data file, an artefact directory or an exported generator.
+    """Say what is in a data file, an artefact directory, an exported generator or a production, which is checked.
 
     Parameters
     ----------
     path
-        Data file (HDF5, ROOT), artefact directory, or exported file.
+        Data file (HDF5, ROOT), artefact directory, exported file; directory or manifest.json of a production, whose
+        files are counted and compared with their hashes.
     """
     from hepflows import registry
     from hepflows.artefact import check_weights, read_document
-    from hepflows.commands.options import parse_reading
+    from hepflows.commands.options import parse_reading, terminal_reporter
     from hepflows.files import require_file
+    from hepflows.production.folder import is_production
+    from hepflows.production.manifest import describe_production, verify
 
+    if is_production(path):
+        _show(describe_production(path, verify(path, reporter=terminal_reporter())))
+        return
     if path.is_dir():
         document = read_document(path)
         check_weights(path, document)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError
 from jetgen.generator import JetGenerator
@@ -45,6 +47,35 @@ def test_exact_masses_for_drawn_and_given_conditions(generators, jets):
         np.testing.assert_array_equal(given.multiplicity, jets.multiplicity)
         shares = (np.bincount(sample.multiplicity, minlength=SLOTS + 1) / len(sample) for sample in (drawn, jets))
         np.testing.assert_allclose(*shares, atol=0.1)
+
+
+@given(
+    name=st.sampled_from(["vnf", "cnf_m", "ccnf_mn", "exact", "equivariant"]),
+    heaviest=st.lists(st.booleans(), min_size=1, max_size=4),
+    multiplicity=st.integers(2, SLOTS),
+    size=st.floats(0.0, 6.33795775, width=32),
+    signs=st.integers(0, 2**32 - 1),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_at_the_ends_of_the_range_and_of_the_noise_jets_are_jets(generators, name, heaviest, multiplicity, size, signs):
+    """Whatever noise can occur (docs/noise.md states the largest), alone or in all places at once."""
+    generator = generators[name]
+    ranges = generator.document["valid_range"]
+    low, high = ranges.get("mass", (0.0, 0.0))
+    mass = np.float32([high if heavy else low for heavy in heaviest])
+    conditions = {"mass": mass, "multiplicity": np.full(len(mass), float(multiplicity))}
+    sign = np.random.default_rng(signs).choice(np.float32([-1.0, 0.0, 1.0]), (len(mass), generator.noise_dim))
+    jets = generator.sample(conditions, n=len(mass), seed=0, latents=np.float32(size) * sign)
+    for values in (jets.eta_rel, jets.phi_rel, jets.pt_rel):
+        assert np.isfinite(values).all()
+        assert (values[~jets.mask] == 0).all()
+    assert (jets.pt_rel[jets.mask] > 0).all()
+    assert (np.abs(jets.phi_rel) <= np.pi + 1e-6).all()
+    if "multiplicity" in generator.condition_names:
+        assert (jets.multiplicity == multiplicity).all()
+    assert ((jets.multiplicity >= 1) & (jets.multiplicity <= SLOTS)).all()
+    if generator.config.constraint == "exact":
+        np.testing.assert_allclose(jets.mass_rel, mass, rtol=1e-4)
 
 
 def test_generated_jets_say_which_mass_was_asked_for(generators, jets):

@@ -40,7 +40,7 @@ def generate(
     out: Annotated[
         Path | None,
         Parameter(
-            help="File to write, .h5, .root or .parquet (jets); by default the model's name with .h5. A name without "
+            help="File to write, .h5, .root or .parquet; by default the model's name with .h5. A name without "
             "suffix is a directory of shards with a manifest."
         ),
     ] = None,

@@ -27,8 +27,8 @@ def inspect(
     Parameters
     ----------
     path
-        Data file (HDF5, ROOT), artefact directory, exported file; directory or manifest.json of a production, whose
-        files are counted and compared with their hashes.
+        Data file (HDF5, ROOT, Parquet), artefact directory, exported file; directory or manifest.json of a
+        production, whose files are counted and compared with their hashes.
     """
     from hepflows import registry
     from hepflows.artefact import check_weights, read_document

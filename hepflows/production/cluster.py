@@ -71,6 +71,7 @@ def run_on_cluster(
         ProductionError: a shard failed several times.
     """
     from distributed import as_completed
+    from distributed.comm import CommClosedError
 
     missing = folder.missing(share)
     tries: Counter[tuple[int, int]] = Counter()
@@ -113,12 +114,17 @@ def run_on_cluster(
                 submit(bounds)
             del future
             fill()
+    except CommClosedError as error:
+        raise _scheduler_lost(folder.path, error) from error
     finally:
-        client.cancel(list(waiting))
+        with contextlib.suppress(CommClosedError):
+            client.cancel(list(waiting))
 
 
 def _refuse(future: Any, file: Path, tries: int) -> None:
     """Raise the error of a task that it makes no sense to repeat: bad input fails everywhere, a disk here and there."""
+    if future.status != "error":  # cancelled or lost, which only happens behind our back
+        raise _scheduler_lost(file, future.status)
     error = future.exception()
     of_machine = isinstance(error, OutputError | ResourceError) or not isinstance(error, HepflowsError)
     if of_machine and tries < TRIES:
@@ -131,6 +137,15 @@ def _refuse(future: Any, file: Path, tries: int) -> None:
         found=f"{type(error).__name__}: {error}",
         remedy="see the workers' logs; finished shards are kept, --resume continues",
     ) from error
+
+
+def _scheduler_lost(where: Path, found: object) -> ProductionError:
+    return ProductionError(
+        "the scheduler was lost",
+        where=where,
+        found=str(found),
+        remedy="start it and its workers again; finished shards are kept, --resume continues",
+    )
 
 
 def given_to_worker(

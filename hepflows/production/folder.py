@@ -17,6 +17,7 @@ from importlib import metadata
 from platform import machine, python_version
 from typing import TYPE_CHECKING, TypeVar
 
+from hepflows._version import __version__
 from hepflows.config import StrictConfig, build, config_to_dict
 from hepflows.errors import ConfigError, OutputError, ProductionError
 from hepflows.files import atomic_file, check_output, remove_leftovers, sha256_of
@@ -30,7 +31,7 @@ REQUEST = "production.json"
 MANIFEST = "manifest.json"
 _RECORDS = "records"
 _STEM = "events-"
-_VERSIONED = ("hepflows", "torch", "numpy", "numba")
+_VERSIONED = ("torch", "numpy", "numba")
 
 _Document = TypeVar("_Document", bound=StrictConfig)
 
@@ -125,11 +126,11 @@ class Folder:
 
     def remove(self) -> None:
         """Delete everything that belongs to the production, and the directory if nothing else is in it."""
+        for name in (REQUEST, MANIFEST):
+            (self.path / name).unlink(missing_ok=True)
         for path in (*self.path.glob(f"{_STEM}*"), *self.path.glob(f".{_STEM}*.tmp")):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.path / _RECORDS, ignore_errors=True)
-        for name in (MANIFEST, REQUEST):
-            (self.path / name).unlink(missing_ok=True)
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -139,7 +140,8 @@ class Folder:
 
 def made_with() -> dict[str, str]:
     """Versions of packages, Python and processor by name."""
-    return {name: metadata.version(name) for name in _VERSIONED} | {"python": python_version(), "processor": machine()}
+    versions = {name: metadata.version(name) for name in _VERSIONED}
+    return {"hepflows": __version__, **versions, "python": python_version(), "processor": machine()}
 
 
 def begin(path: Path, request: Request, *, resume: bool, force: bool) -> Folder:

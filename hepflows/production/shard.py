@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hepflows.errors import ProductionError
 from hepflows.production.batches import sampled
 from hepflows.production.conditions import DrawnConditions, check_conditions
+from hepflows.production.folder import is_production
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,6 +50,7 @@ def make_shard(
 
     Raises:
         OutputError: the file cannot be written; nothing is left behind.
+        ProductionError: somebody has removed the production meanwhile.
         ConditionError: conditions are outside the trained range.
     """
     request = folder.request
@@ -55,6 +58,7 @@ def make_shard(
     if request.out_of_range == "error":
         check_conditions(generator, conditions, bounds)
     batches = _Counted(
+        folder,
         sampled(
             generator,
             conditions,
@@ -63,7 +67,7 @@ def make_shard(
             batch=batch,
             out_of_range=request.out_of_range,
             stage=stage,
-        )
+        ),
     )
     task.write(batches, folder.file(bounds), force=True)
     return folder.keep(bounds, batches.n)
@@ -72,10 +76,13 @@ def make_shard(
 class _Counted:
     """Batches, and the number of events in those that were taken."""
 
-    def __init__(self, batches: Iterable[Any]) -> None:
-        self._batches, self.n = batches, 0
+    def __init__(self, folder: Folder, batches: Iterable[Any]) -> None:
+        self._folder, self._batches, self.n = folder, batches, 0
 
     def __iter__(self) -> Iterator[Any]:
         for events in self._batches:
+            # Dask cannot stop a task that runs: it must not bring back a directory that its client has removed
+            if not is_production(self._folder.path):
+                raise ProductionError("the production was removed", where=self._folder.path)
             self.n += len(events)
             yield events

@@ -198,7 +198,7 @@ def test_mixed_particles_keep_their_codes(tmp_path):
     [
         ("a.h5", "calogan", SMALL_RINGS, GeometryError, "regular layers only"),
         ("a.dat", None, SMALL_REGULAR, DataError, "suffix tells no format"),
-        ("a.h5", "parquet", SMALL_REGULAR, DataError, "unknown file format"),
+        ("a.h5", "arrow", SMALL_REGULAR, DataError, "unknown file format"),
     ],
 )
 def test_what_a_layout_cannot_hold_is_refused(tmp_path, name, layout, geometry, error, message):

@@ -285,6 +285,15 @@ def test_force_keeps_the_files_of_others(generate: Generate, tmp_path: Path) -> 
     assert (tmp_path / "prod" / "notes.txt").read_text() == "mine"
 
 
+def test_a_late_worker_does_not_bring_back_what_was_removed(generate: Generate, tmp_path: Path, monkeypatch) -> None:
+    """Dask cannot stop a task that runs when its client has failed and cleaned up."""
+    import shutil
+
+    stop_after(monkeypatch, 0, lambda: shutil.rmtree(tmp_path / "prod"))
+    assert generate("prod", *IN_SHARDS, 512) == 2
+    assert not (tmp_path / "prod").exists()
+
+
 def test_a_damaged_record_is_named(generate: Generate, tmp_path: Path, capsys) -> None:
     assert generate("prod", *IN_SHARDS, 512) == 0
     record = sorted((tmp_path / "prod" / "records").iterdir())[3]

@@ -85,7 +85,7 @@ def test_voxels_add_up_to_the_first_stages_energies(generator: CaloGenerator) ->
 
 @given(
     ends=st.lists(st.sampled_from(["low", "above", "below", "high"]), min_size=1, max_size=4),
-    size=st.floats(0.0, 6.33795775, width=32),
+    size=st.floats(0.0, 6.33795775),
     signs=st.integers(0, 2**32 - 1),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

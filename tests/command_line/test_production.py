@@ -134,14 +134,16 @@ def test_a_signal_leaves_no_half_written_file(made: Path, tmp_path: Path, out: s
     command += ["-n", 10_000_000, "--seed", 1, "--out", tmp_path / out, "--threads", 1]
     command += ["--shard-size", 256] if out == "prod" else []
     log = tmp_path / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen([str(each) for each in command], stderr=stream)
-        pattern = f".{out}.*.tmp" if out == "one.h5" else "prod/records/*.json"
-        while not list(tmp_path.glob(pattern)):
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.02)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(240) == 130
+    with log.open("w") as stream, subprocess.Popen([str(each) for each in command], stderr=stream) as process:
+        try:
+            pattern = f".{out}.*.tmp" if out == "one.h5" else "prod/records/*.json"
+            while not list(tmp_path.glob(pattern)):
+                assert process.poll() is None, log.read_text()
+                time.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(240) == 130
+        finally:
+            process.kill()
     shown = log.read_text()
     assert "stopped: " in shown
     assert "Traceback" not in shown

@@ -53,7 +53,7 @@ def test_exact_masses_for_drawn_and_given_conditions(generators, jets):
     name=st.sampled_from(["vnf", "cnf_m", "ccnf_mn", "exact", "equivariant"]),
     heaviest=st.lists(st.booleans(), min_size=1, max_size=4),
     multiplicity=st.integers(2, SLOTS),
-    size=st.floats(0.0, 6.33795775, width=32),
+    size=st.floats(0.0, 6.33795775),
     signs=st.integers(0, 2**32 - 1),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

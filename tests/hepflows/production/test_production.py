@@ -52,6 +52,14 @@ def test_manifest_tells_how_and_of_what_events_were_made(generate: Generate, tmp
     assert manifest["n_events"] == 3000
 
 
+def test_a_model_by_name(generate: Generate, whole: str, listed, tmp_path: Path, trained: Path, installed) -> None:
+    installed.add("hepflows.models", "toys", lambda: trained)
+    tokens = ("--model", "teacher", "--energy", "1..100GeV", "-n", 3000, "--seed", 7, "--out", "prod", *IN_SHARDS, 512)
+    assert main(["generate", *map(str, tokens)]) == 0
+    assert listed() == json.loads(whole)
+    assert json.loads((tmp_path / "prod" / "production.json").read_text())["generator"]["name"] == "teacher"
+
+
 def test_a_stopped_production_goes_on_where_it_was(
     generate: Generate, whole: str, tmp_path: Path, capsys, monkeypatch
 ) -> None:

@@ -88,7 +88,7 @@ def test_voxels_add_up_to_the_first_stages_energies(generator: CaloGenerator) ->
     size=st.floats(0.0, 6.33795775),
     signs=st.integers(0, 2**32 - 1),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_at_the_ends_of_the_range_and_of_the_noise_showers_are_showers(
     generator: CaloGenerator, ends: list[str], size: float, signs: int
 ) -> None:

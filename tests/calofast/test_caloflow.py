@@ -106,7 +106,14 @@ def test_at_the_ends_of_the_range_and_of_the_noise_showers_are_showers(
         first = torch.from_numpy(latents[:, : model.n_layers])
         target = model.voxels.final_energies(model.sample_layers(first, torch.from_numpy(energies[:, None])))
     assert bool(target.isfinite().all())
-    np.testing.assert_allclose(showers.layer_energies_mev, target.numpy(), rtol=1e-4)
+    # the hit threshold may take away less than one threshold a voxel
+    preprocessing = model.voxels.config
+    cells = np.array([part.stop - part.start for part in showers.geometry.layer_slices])
+    lost = 0.0 if preprocessing.renormalise_after_threshold else preprocessing.threshold_mev * cells
+    missing = target.double().numpy() - showers.layer_energies_mev
+    rounding = 1e-5 * target.numpy()
+    assert (missing >= -rounding).all()
+    assert (missing <= lost + rounding).all()
 
 
 def test_a_shower_follows_from_seed_and_index_alone(generator: CaloGenerator) -> None:

@@ -73,7 +73,7 @@ class ReadingConfig(StrictConfig):
     energy_range_gev: tuple[float, float] | None = None
     first: int | None = Field(default=None, ge=1)
     pdg: int | None = None
-    format: Literal["", "calogan", "calochallenge", "root-cells", "root-hits"] = ""
+    format: Literal["", "calogan", "calochallenge", "root-cells", "root-hits", "parquet"] = ""
     tree: str = ""
     geometry: Literal[
         "",

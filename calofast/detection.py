@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from calofast.geometry import calochallenge, calogan, calogan_hits
+from calofast.shower_file import SCHEMA
 from hepflows.errors import GeometryError
+from hepflows.parquet import MAGIC, stored_schema
 
 if TYPE_CHECKING:
     from calofast.geometry import Geometry
@@ -34,7 +36,7 @@ def is_shower_file(path: Path) -> bool:
                 return any(name in tree for tree in trees for name in _ROOT_BRANCHES)
     except Exception:  # noqa: BLE001 - whatever a damaged file makes the parsers raise
         return False
-    return False
+    return head.startswith(MAGIC) and stored_schema(Path(path)) == SCHEMA
 
 
 def named_geometry(name: str) -> Geometry:

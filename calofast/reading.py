@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from calofast.units import check_ratio
 from hepflows.errors import DataError
 from hepflows.files import require_file
 from hepflows.limits import require_memory
+from hepflows.parquet import MAGIC
 
 if TYPE_CHECKING:
     import os
@@ -48,8 +49,8 @@ def read_showers(
     """Read showers into memory; only what is selected is kept.
 
     Args:
-        path: HDF5 or ROOT file.
-        format: ``calogan``, ``calochallenge``, ``root-cells`` or ``root-hits``; None to detect it.
+        path: HDF5, ROOT or Parquet file.
+        format: ``calogan``, ``calochallenge``, ``root-cells``, ``root-hits`` or ``parquet``; None to detect it.
         geometry: geometry of the voxels, if the file neither tells it nor has a standard one.
         binning_xml: CaloChallenge binning file to take the geometry from.
         energy_range_gev: keep incident energies in this closed interval.
@@ -95,7 +96,7 @@ def iterate_showers(
     """Read showers in chunks, for files larger than memory; only their scalars are held as a whole.
 
     Args:
-        path: HDF5 or ROOT file.
+        path: HDF5, ROOT or Parquet file.
         chunk_size: showers in a chunk, the last one may have fewer; None stands for about 64 MB of voxels.
         **settings: the keyword arguments of `read_showers`; units are checked on the first chunk.
 
@@ -123,7 +124,7 @@ def open_showers(path: str | os.PathLike[str], options: ReadOptions) -> Iterator
     """Open a file of showers, by its content or by ``options.format``.
 
     Raises:
-        DataError: missing, neither HDF5 nor ROOT, damaged, incomplete.
+        DataError: missing, neither HDF5 nor ROOT nor Parquet, damaged, incomplete.
         GeometryError: the geometry does not match the data, or cannot be told.
     """
     path = require_file(path, "shower file")
@@ -131,7 +132,13 @@ def open_showers(path: str | os.PathLike[str], options: ReadOptions) -> Iterator
     if options.binning_xml is not None:
         geometry = read_binning_xml(options.binning_xml)
     # The libraries are loaded for the format at hand only: uproot takes a second.
-    if _is_root(path, options.format):
+    container = _container(path, options.format)
+    if container == "parquet":
+        from calofast.io_parquet import open_parquet
+
+        with open_parquet(path, geometry=geometry, conditions=options.conditions) as file:
+            yield file
+    elif container == "root":
         from calofast.io_root import open_root
 
         with open_root(
@@ -145,19 +152,21 @@ def open_showers(path: str | os.PathLike[str], options: ReadOptions) -> Iterator
             yield file
 
 
-def _is_root(path: Path, file_format: str | None) -> bool:
+def _container(path: Path, file_format: str | None) -> Literal["hdf5", "root", "parquet"]:
     if file_format is not None:
-        return file_format.startswith("root")
+        return "parquet" if file_format == "parquet" else "root" if file_format.startswith("root") else "hdf5"
     with path.open("rb") as handle:
         head = handle.read(8)
     if head.startswith(b"root"):
-        return True
+        return "root"
+    if head.startswith(MAGIC):
+        return "parquet"
     if head == b"\x89HDF\r\n\x1a\n" or path.suffix in (".h5", ".hdf5"):
-        return False
+        return "hdf5"
     raise DataError(
-        "neither an HDF5 nor a ROOT file",
+        "neither an HDF5 nor a ROOT nor a Parquet file",
         where=path,
-        expected="HDF5 (CaloGAN, CaloChallenge) or ROOT",
+        expected="HDF5 (CaloGAN, CaloChallenge), ROOT or Parquet",
         found=f"a file of {path.stat().st_size} bytes starting with {head!r}",
         remedy="check the file; a download may have failed",
     )

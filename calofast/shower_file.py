@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from calofast.showers import Showers
 
-FileFormat = Literal["calogan", "calochallenge", "root-cells", "root-hits"]
-METADATA = "hepflows"  # name of the HDF5 data set or ROOT object holding the JSON below
-_SCHEMA = "hepflows-showers/1"
+FileFormat = Literal["calogan", "calochallenge", "root-cells", "root-hits", "parquet"]
+METADATA = "hepflows"  # name of the HDF5 data set, ROOT object or Parquet entry holding the JSON below
+SCHEMA = "hepflows-showers/1"
 
 Block = tuple["NDArray[np.float32]", "NDArray[np.float32] | None"]
 
@@ -84,11 +84,12 @@ class Metadata:
         """JSON text, the inverse of `from_json`."""
         return json.dumps(
             {
-                "schema": _SCHEMA,
+                "schema": SCHEMA,
                 "geometry": self.geometry.to_dict(),
                 "pdg": self.pdg,
                 "condition_units": dict(self.condition_units),
-                "provenance": dict(self.provenance),
+                # readers tell the file's own name
+                "provenance": {key: text for key, text in self.provenance.items() if key != "file"},
             }
         )
 
@@ -110,8 +111,8 @@ class Metadata:
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError("the stored description is damaged", where=where, found=str(error)) from None
-        if schema != _SCHEMA:
-            raise DataError("written by another version", where=where, expected=_SCHEMA, found=schema)
+        if schema != SCHEMA:
+            raise DataError("written by another version", where=where, expected=SCHEMA, found=schema)
         geometry = Geometry.from_dict(document.get("geometry"), where=f"{where}.geometry")
         return Metadata(
             geometry=geometry,

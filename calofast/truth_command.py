@@ -45,8 +45,8 @@ def simulate(
     """
     from calofast.truth import Request
     from calofast.truth_file import simulate as simulate_file
-    from hepflows.commands.generate import shard_bounds
     from hepflows.commands.options import parse_energy, terminal_reporter
+    from hepflows.production.batches import shard_bounds
 
     found = parse_energy(energy)
     request = Request.of(

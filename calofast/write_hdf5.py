@@ -13,6 +13,8 @@ import h5py
 import numpy as np
 
 from calofast.shower_file import METADATA, Metadata
+from calofast.showers import Showers
+from hepflows.blocks import in_blocks
 from hepflows.errors import DataError
 from hepflows.guarded_file import GuardedFile
 
@@ -22,18 +24,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from calofast.showers import Showers
-
     Columns = Mapping[str, tuple[NDArray[np.generic], str]]
 
 _CHUNK_BYTES = 2**20
+_BLOCK = 1024
+"""Showers appended together: so the bytes of a file follow from the showers alone."""
+
 _RESERVED = {"energy", "overflow", "incident_energies", "showers", "weights", METADATA}
 
 
 def write_calogan(chunks: Iterable[Showers], path: Path, *, columns: Columns | None = None) -> None:
     """Write the CaloGAN layout: energies in GeV, deposits in MeV, one array (N, nx, ny) a layer."""
     with _create(path, columns) as append:
-        for chunk in chunks:
+        for chunk in in_blocks(chunks, _BLOCK, Showers.concatenate):
             arrays = {"energy": (chunk.incident_energy_gev[:, None], "GeV")}
             for i, (layer, part) in enumerate(zip(chunk.geometry.layers, chunk.geometry.layer_slices, strict=True)):
                 arrays[f"layer_{i}"] = (chunk.voxels_mev[:, part].reshape(-1, *layer.shape), "MeV")
@@ -47,7 +50,7 @@ def write_calochallenge(chunks: Iterable[Showers], path: Path, *, columns: Colum
     single-precision value unchanged.
     """
     with _create(path, columns) as append:
-        for chunk in chunks:
+        for chunk in in_blocks(chunks, _BLOCK, Showers.concatenate):
             energy_mev = chunk.incident_energy_gev[:, None].astype(np.float64) * 1000.0
             arrays = {"incident_energies": (energy_mev, "MeV"), "showers": (chunk.voxels_mev, "MeV")}
             append(chunk, arrays)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from calofast.write_hdf5 import Columns
 
-WritableFormat = Literal["calogan", "calochallenge", "root-cells"]
+WritableFormat = Literal["calogan", "calochallenge", "root-cells", "parquet"]
 
 
 def write_showers(
@@ -35,8 +35,8 @@ def write_showers(
         showers: the showers, or an iterable of them, all of one kind.
         path: the file; it appears when it is complete. A CaloChallenge file with cylindrical layers gets its
             binning file beside it, of the same name with the suffix ``.xml``.
-        format: ``calogan``, ``calochallenge`` or ``root-cells``; None chooses by the suffix, ``.root`` or
-            ``.h5``/``.hdf5`` (CaloGAN layout if all layers are regular, else CaloChallenge).
+        format: ``calogan``, ``calochallenge``, ``root-cells`` or ``parquet``; None chooses by the suffix, ``.root``,
+            ``.parquet`` or ``.h5``/``.hdf5`` (CaloGAN layout if all layers are regular, else CaloChallenge).
         force: replace existing files.
         columns: further values of all N showers, name to array (N, ...) and unit, which readers leave aside;
             HDF5 only.
@@ -48,6 +48,7 @@ def write_showers(
         DataError: nothing to write, chunks of different kinds, or a suffix that tells no format.
         GeometryError: the layout cannot hold this geometry.
         OutputError: the file exists and `force` is false, or cannot be written.
+        MissingDependencyError: Parquet is asked for and pyarrow is not installed.
     """
     path = check_output(path, force=force)
     chunks = iter([showers] if isinstance(showers, Showers) else showers)
@@ -56,13 +57,14 @@ def write_showers(
         raise DataError("no showers to write", where=path)
     layout = _layout(head, path, format)
     chunks = _checked(itertools.chain([head], chunks), head)
-    if layout == "root-cells":
+    if layout in ("root-cells", "parquet"):
+        from calofast.write_parquet import write_parquet
         from calofast.write_root import write_root_cells
 
         if columns:
-            raise DataError("ROOT files of cells hold no further columns", where=path, found=", ".join(columns))
+            raise DataError("only HDF5 files hold further columns", where=path, found=", ".join(columns))
         with atomic_file(path, force=force) as temporary:
-            write_root_cells(chunks, temporary)
+            (write_root_cells if layout == "root-cells" else write_parquet)(chunks, temporary)
         return path
     from calofast.write_hdf5 import write_calochallenge, write_calogan
 
@@ -91,12 +93,14 @@ def _layout(head: Showers, path: Path, wanted: str | None) -> WritableFormat:
         suffix = path.suffix.lower()
         if suffix == ".root":
             return "root-cells"
+        if suffix == ".parquet":
+            return "parquet"
         if suffix in (".h5", ".hdf5"):
             return "calogan" if regular or head.geometry == calogan() else "calochallenge"
         raise DataError(
             "the suffix tells no format",
             where=path,
-            expected=".h5, .hdf5 or .root",
+            expected=".h5, .hdf5, .root or .parquet",
             remedy="choose one of these suffixes",
         )
     for layout in get_args(WritableFormat):

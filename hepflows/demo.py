@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hepflows import registry
-from hepflows.commands.generate import conditions_like, sampled
 from hepflows.demo_table import print_table
 from hepflows.errors import ConfigError
 from hepflows.files import atomic_file, check_output
+from hepflows.production.batches import sampled
+from hepflows.production.conditions import conditions_like
 from hepflows.train.progress import SilentReporter
 
 if TYPE_CHECKING:

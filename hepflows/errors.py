@@ -70,6 +70,14 @@ class OutputError(HepflowsError):
     """An output cannot be written: it exists already, the disk is full, the place is read-only."""
 
 
+class ResourceError(HepflowsError):
+    """The machine cannot do even the smallest piece of the work, for want of memory."""
+
+
+class ProductionError(HepflowsError):
+    """A production in shards is incomplete, was altered, or belongs to another request."""
+
+
 class MissingDependencyError(HepflowsError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 

@@ -155,9 +155,9 @@ def os_errors_as_output_errors(target: Path) -> Iterator[None]:
         ) from error
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove temporary files that a killed process left in a directory of ours."""
-    for path in directory.glob(f".*.{'[0-9a-f]' * 8}.tmp"):
+def remove_leftovers(directory: Path, *, name: str = "*") -> None:
+    """Remove temporary files that a killed process left in a directory of ours, all or those of one target."""
+    for path in directory.glob(f".{name}.{'[0-9a-f]' * 8}.tmp"):
         if path.is_dir():
             shutil.rmtree(path)
         else:

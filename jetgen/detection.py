@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from hepflows.parquet import MAGIC, stored_schema
+from jetgen.jet_file import SCHEMA
+
 _ROOT_BRANCHES: Final = ("part_pt", "part_px", "part_ptrel", "jet_pt")
 
 
@@ -26,4 +29,5 @@ def is_jet_file(path: Path) -> bool:
                 return any(name in tree for tree in trees for name in _ROOT_BRANCHES)
     except Exception:  # noqa: BLE001 - whatever a damaged file makes the parsers raise
         return False
-    return head.startswith(b"PAR1")
+    # branches may have any name, but a file that another package of this project wrote says so
+    return head.startswith(MAGIC) and stored_schema(Path(path)) in (None, SCHEMA)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from hepflows.errors import DataError, MissingDependencyError
+from hepflows.errors import DataError
 from hepflows.limits import require_plausible
+from hepflows.parquet import pyarrow_parquet
 from hepflows.reading import reading, require_numbers
 from jetgen.jagged import jagged_file
 from jetgen.jet_file import METADATA, Metadata
@@ -24,21 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from jetgen.jet_file import JetFile
-
-
-def pyarrow_parquet() -> Any:
-    """The module pyarrow.parquet.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise MissingDependencyError(
-            "reading and writing Parquet needs pyarrow", remedy='pip install "hepflows[parquet]"'
-        ) from None
-    return parquet
 
 
 @contextlib.contextmanager

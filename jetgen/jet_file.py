@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FileFormat = Literal["jetnet", "root", "parquet"]
 METADATA = "hepflows"  # name of the HDF5 data set, ROOT object or Parquet column holding the JSON below
 FEATURES = ("jet_pt_gev", "jet_eta", "jet_phi", "jet_mass_gev", "n_constituents_all", "weights", "mass_condition")
-_SCHEMA = "hepflows-jets/1"
+SCHEMA = "hepflows-jets/1"
 
 
 class Block(NamedTuple):
@@ -90,11 +90,12 @@ class Metadata:
         """JSON text, the inverse of `from_json`."""
         return json.dumps(
             {
-                "schema": _SCHEMA,
+                "schema": SCHEMA,
                 "kind": self.kind,
                 "n_slots": self.n_slots,
                 "known": list(self.known),
-                "provenance": dict(self.provenance),
+                # readers tell the file's own name
+                "provenance": {key: text for key, text in self.provenance.items() if key != "file"},
             }
         )
 
@@ -108,8 +109,8 @@ class Metadata:
         where = f"{path}: {METADATA}"
         try:
             document = parse_json(text)
-            if (schema := document["schema"]) != _SCHEMA:
-                raise DataError("written by another version", where=where, expected=_SCHEMA, found=schema)
+            if (schema := document["schema"]) != SCHEMA:
+                raise DataError("written by another version", where=where, expected=SCHEMA, found=schema)
             kind, n_slots = document["kind"], int(document["n_slots"])
             known = tuple(map(str, document["known"]))
             provenance = {str(key): str(value) for key, value in document["provenance"].items()}

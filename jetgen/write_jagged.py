@@ -13,7 +13,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from jetgen.io_parquet import pyarrow_parquet
+from hepflows.parquet import pyarrow_parquet
 from jetgen.jet_file import METADATA, Metadata
 from jetgen.kinematics import four_momenta
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import h5py
 import numpy as np
 
+from hepflows.blocks import in_blocks
 from hepflows.guarded_file import GuardedFile
 from jetgen.jet_file import METADATA, Metadata
+from jetgen.jets import Jets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from jetgen.jets import Jets
 
 _CHUNK_BYTES: Final = 2**20
+_BLOCK: Final = 1024
+"""Jets appended together: so the bytes of a file follow from the jets alone."""
+
 _COLUMNS: Final = {
     "particle_features": "eta_rel,phi_rel,pt_rel,mask",
     "jet_features": "pt,eta,mass,num_particles",
@@ -34,7 +38,7 @@ def write_jetnet(chunks: Iterable[Jets], path: Path) -> None:
     """Write jets; a full disk is an `OSError`."""
     with GuardedFile(path) as guard:
         with h5py.File(guard, "w") as file:
-            for chunk in chunks:
+            for chunk in in_blocks(chunks, _BLOCK, Jets.concatenate):
                 if METADATA not in file:
                     file.create_dataset(METADATA, data=Metadata.of(chunk).to_json())
                     file.attrs["energy_unit"] = "GeV"

@@ -9,6 +9,7 @@ BUILT_IN = {
     "distill": "hepflows.commands.distill:distill",
     "refine": "hepflows.commands.refine:refine",
     "generate": "hepflows.commands.generate:generate",
+    "merge": "hepflows.commands.merge:merge",
     "models": "hepflows.commands.models:models",
     "morph": "hepflows.commands.morph:morph",
     "manifold": "hepflows.commands.manifold:manifold",

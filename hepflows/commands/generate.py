@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -16,46 +15,16 @@ from hepflows.commands.options import (
     Threads,
     whole_number,
 )
-from hepflows.errors import ConfigError, DataError
+from hepflows.errors import ConfigError
 from hepflows.out_of_range import OutOfRange  # noqa: TC001 - cyclopts reads the annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
-
     from hepflows.generator import AnyGenerator
+    from hepflows.production.conditions import Conditions, GivenConditions
+    from hepflows.production.request import Request, Source
     from hepflows.task import AnyTask
-    from hepflows.train.progress import Stage
-
-TILE = 256
-"""Events that the engine evaluates together; shards and batches begin at multiples of it."""
-
-_BATCH_A_THREAD = 4 * TILE
-_BATCH_ON_GPU = 64 * TILE
 
 _ENERGY = "incident_energy_gev"
-
-_DRAWN_AT_ONCE = 1 << 16
-"""Conditions drawn together: bounds what drawing takes beside the conditions themselves."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """Conditions of a whole sample.
-
-    Attributes:
-        n: number of events.
-        values: conditions by name, shape (n,) each.
-    """
-
-    n: int
-    values: Mapping[str, NDArray[np.floating[Any]]]
-
-    def part(self, start: int, stop: int) -> dict[str, NDArray[np.floating[Any]]]:
-        """Conditions of events start ... stop - 1."""
-        return {name: values[start:stop] for name, values in self.values.items()}
 
 
 def generate(
@@ -69,7 +38,11 @@ def generate(
         Seed | None, Parameter(help="The same seed gives the same events; with --model 1 by default.")
     ] = None,
     out: Annotated[
-        Path | None, Parameter(help="File to write, .h5 or .root; by default the model's name with .h5.")
+        Path | None,
+        Parameter(
+            help="File to write, .h5, .root or .parquet; by default the model's name with .h5. A name without "
+            "suffix is a directory of shards with a manifest."
+        ),
     ] = None,
     energy: Annotated[str | None, Parameter(help="Incident energy with unit: 50GeV, or 1..100GeV.")] = None,
     condition: Annotated[
@@ -83,6 +56,24 @@ def generate(
     part: Annotated[str, Parameter(help="Part of the file of --like, by position.")] = "0.0:1.0",
     read: Reading = None,
     shard: Annotated[str | None, Parameter(help="Only share k of n, as k/n with k from 1; give each job one.")] = None,
+    dask: Annotated[
+        str | None,
+        Parameter(
+            help="Let the workers of a Dask cluster make shards: local, local:4 (worker processes), tcp://host:8786 or "
+            "a scheduler file."
+        ),
+    ] = None,
+    shard_size: Annotated[
+        int | None,
+        Parameter(converter=whole_number, help="Events of a shard, a multiple of 256; by default 65536."),
+    ] = None,
+    format: Annotated[  # noqa: A002 - the name of the option
+        str | None, Parameter(help="Suffix of the shards in a directory: h5 (default), root or parquet.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        Parameter(help="Work in shards, and continue a production that was stopped, if there is one.", negative=""),
+    ] = False,
     batch: Annotated[
         int | None,
         Parameter(
@@ -124,190 +115,164 @@ def generate(
         terminal_reporter,
     )
     from hepflows.files import check_output, require_file
+    from hepflows.production.batches import batch_size, sampled, shard_bounds
+    from hepflows.production.conditions import DrawnConditions, check_conditions, conditions_of_file
+    from hepflows.production.job import Means, is_directory_output, produce
 
     ranges = parse_ranges(energy, condition)
     piece = parse_part(part)
+    _check_numbers(n, batch, like=like is not None, ranges=bool(ranges))
+    in_shards = dask is not None or resume or shard_size is not None or is_directory_output(out)
+    suffix = _suffix(out, format)
+    if not in_shards:
+        check_output(out, force=force)
+    apply_threads(threads)
+    # the workers of a cluster have their own devices; this process only draws and checks conditions
+    device = resolve_device(device) if dask is None else ("cpu" if device == "auto" else device)
+    generator = registry.load(source.locate(), device=device if dask is None else "cpu")
+    task = registry.task(generator.task)
+    given: GivenConditions | None = None
+    if like is None:
+        if model is not None and _ENERGY in generator.condition_names:
+            ranges = {_ENERGY: _trained_range(generator, _ENERGY)} | ranges
+        conditions: Conditions = DrawnConditions(n=n or 0, generator=generator, seed=seed, ranges=ranges)
+    else:
+        selection = {"part": piece} | parse_reading(read)
+        given = conditions_of_file(generator, task, require_file(like, "file of --like"), selection, n)
+        conditions = given
+    reporter = terminal_reporter()
+    if in_shards:
+        request = _request(
+            source,
+            task,
+            seed=seed,
+            n=conditions.n,
+            size=shard_size,
+            suffix=suffix,
+            ranges=ranges,
+            like=None if like is None or given is None else (like, given),
+            out_of_range=out_of_range,
+            device=device,
+        )
+        written = produce(
+            request,
+            out,
+            source=source,
+            generator=generator,
+            task=task,
+            conditions=conditions,
+            means=Means(dask=dask, device=device, threads=threads, batch=batch),
+            reporter=reporter,
+            shard=shard,
+            resume=resume,
+            force=force,
+        )
+        reporter.message(f"{conditions.n} events: {written}" if shard is None else f"share {shard}: {written}")
+        return
+    bounds = shard_bounds(conditions.n, shard)
+    if out_of_range == "error":
+        check_conditions(generator, conditions, bounds)
+    with reporter.stage("generating", total=bounds[1] - bounds[0], unit="events") as stage:
+        size = batch_size(batch, device)
+        batches = sampled(
+            generator, conditions, seed=seed, bounds=bounds, batch=size, out_of_range=out_of_range, stage=stage
+        )
+        written = task.write(batches, out, force=force)
+    reporter.message(f"{bounds[1] - bounds[0]} events: {written}")
+
+
+def _check_numbers(n: int | None, batch: int | None, *, like: bool, ranges: bool) -> None:
+    """Refuse numbers of events that cannot be, and contradictions about the conditions.
+
+    Raises:
+        ConfigError: naming the option.
+    """
     if batch is not None and batch < 1:
         raise ConfigError("not a number of events", where="--batch", expected="1 or more", found=batch)
-    if like is not None and ranges:
+    if like and ranges:
         raise ConfigError("--like gives the conditions already", remedy="leave out --energy and --condition")
     if n is not None and n < 1:
         raise ConfigError("not a number of events", where="-n", expected="1 or more", found=n)
     if ranges and n is None:
         raise ConfigError("the number of events is missing", where="-n", remedy="-n 1000")
-    if like is None and n is None:
+    if not like and n is None:
         raise ConfigError(
             "how many events, and under which conditions?", remedy="--energy 1..100GeV -n 1000, or --like FILE"
         )
-    check_output(out, force=force)
-    apply_threads(threads)
-    device = resolve_device(device)
-    generator = registry.load(source, device=device)
-    task = registry.task(generator.task)
-    if like is None:
-        if model is not None and _ENERGY in generator.condition_names:
-            ranges = {_ENERGY: _trained_range(generator, _ENERGY)} | ranges
-        conditions = drawn_conditions(generator, ranges, n or 0, seed=seed)
-    else:
-        selection = {"part": piece} | parse_reading(read)
-        conditions = conditions_of_file(generator, task, require_file(like, "file of --like"), selection, n)
-    first, last = shard_bounds(conditions.n, shard)
-    if out_of_range == "error":
-        generator.check_conditions(conditions.part(first, last))
-    reporter = terminal_reporter()
-    with reporter.stage("generating", total=last - first, unit="events") as stage:
-        batches = sampled(
-            generator,
-            conditions,
-            seed=seed,
-            bounds=(first, last),
-            batch=_batch_size(batch, device),
-            out_of_range=out_of_range,
-            stage=stage,
-        )
-        written = task.write(batches, out, force=force)
-    reporter.message(f"{last - first} events: {written}")
 
 
-def drawn_conditions(
-    generator: AnyGenerator, ranges: Mapping[str, tuple[float, float]], n: int, *, seed: int
-) -> Conditions:
-    """Draw conditions of n events in the given ranges; event i's conditions follow from (seed, i).
-
-    Raises:
-        ConditionError: a range is missing, impossible, or of a condition that the generator does not have.
-    """
-    import numpy as np
-
-    parts = [
-        generator.draw_conditions(min(_DRAWN_AT_ONCE, n - start), seed=seed, first_event=start, ranges=ranges)
-        for start in range(0, n, _DRAWN_AT_ONCE)
-    ]
-    return Conditions(n=n, values={name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
-
-
-def conditions_of_file(
-    generator: AnyGenerator, task: AnyTask, path: Path, selection: Mapping[str, Any], n: int | None
-) -> Conditions:
-    """Take the conditions of the first n events of a file, or of all; the events are read in chunks if possible.
-
-    Raises:
-        DataError: there are fewer events, or a condition of the generator is missing.
-    """
-    import numpy as np
-
-    from hepflows.task import StreamingTask
-
-    chunks = (
-        task.iterate(path, **selection) if isinstance(task, StreamingTask) else iter([task.read(path, **selection)])
-    )
-    found, parts = 0, []
-    for events in chunks:
-        parts.append(conditions_like(generator, task, events, None if n is None else min(n - found, len(events))))
-        found += parts[-1].n
-        if n is not None and found >= n:
-            break
-    if n is not None and found < n:
-        raise DataError("not enough events", where="--like", expected=f"-n {n} or more", found=found)
-    names = parts[0].values
-    return Conditions(n=found, values={name: np.concatenate([part.values[name] for part in parts]) for name in names})
-
-
-def conditions_like(generator: AnyGenerator, task: AnyTask, events: Any, n: int | None) -> Conditions:
-    """Take the conditions of the first n events, or of all.
-
-    Raises:
-        DataError: a condition of the generator is missing.
-    """
-    available = task.conditions_of(events)
-    if missing := [name for name in generator.condition_names if name not in available]:
-        raise DataError(
-            "a condition of the generator is missing",
-            where="--like",
-            expected=", ".join(missing),
-            found=", ".join(available) or "none",
-        )
-    count = len(events) if n is None else n
-    return Conditions(n=count, values={name: available[name][:count] for name in generator.condition_names})
-
-
-def shard_bounds(total: int, shard: str | None, *, tile: int = TILE) -> tuple[int, int]:
-    """First and last (exclusive) event of one share of a sample, in whole tiles of `tile` events.
-
-    Raises:
-        ConfigError: the share is not of the form k/n with 1 <= k <= n, or it would be empty.
-    """
-    if shard is None:
-        return 0, total
-    number, _, count = shard.partition("/")
-    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise ConfigError(
-            "not a share", where="--shard", expected="k/n with k from 1 to n, 3/100 for example", found=shard
-        )
-    tiles = -(-total // tile)
-    first = min(total, tiles * (int(number) - 1) // int(count) * tile)
-    last = min(total, tiles * int(number) // int(count) * tile)
-    if first == last:
-        raise ConfigError(
-            "this share has no events",
-            where=f"--shard {shard}",
-            expected=f"at most {tiles} shares (of {tile} events)",
-        )
-    return first, last
-
-
-def sampled(
-    generator: AnyGenerator,
-    conditions: Conditions,
+def _request(
+    source: Source,
+    task: AnyTask,
     *,
     seed: int,
-    bounds: tuple[int, int],
-    batch: int,
-    out_of_range: OutOfRange = "error",
-    stage: Stage | None = None,
-) -> Iterator[Any]:
-    """Yield the events of a share in batches."""
-    for start in range(bounds[0], bounds[1], batch):
-        stop = min(start + batch, bounds[1])
-        yield generator.sample(
-            conditions.part(start, stop),
-            n=stop - start,
-            seed=seed,
-            first_event=start,
-            out_of_range=out_of_range,
+    n: int,
+    size: int | None,
+    suffix: str,
+    ranges: dict[str, tuple[float, float]],
+    like: tuple[Path, GivenConditions] | None,
+    out_of_range: OutOfRange,
+    device: str,
+) -> Request:
+    """The document of a production."""
+    from hepflows.config import build
+    from hepflows.production.request import GeneratorRecord, GivenRecord, Request, conditions_digest, generator_digest
+    from hepflows.production.request import shard_size as checked_size
+
+    path = source.locate()
+    name = source.model or path.resolve().name
+    given = None if like is None else GivenRecord(file=like[0].name, sha256=conditions_digest(like[1]))
+    content = {
+        "generator": GeneratorRecord(name=name, task=task.name, sha256=generator_digest(path)).model_dump(),
+        "seed": seed,
+        "n_events": n,
+        "shard_size": checked_size(size),
+        "suffix": suffix,
+        "ranges": ranges,
+        "given": None if given is None else given.model_dump(),
+        "out_of_range": out_of_range,
+        "arithmetic": "cpu" if device == "cpu" else "cuda",
+    }
+    return build(Request, content, where="generate")
+
+
+def _suffix(out: Path, wanted: str | None) -> str:
+    """Suffix of the files to write, without the dot.
+
+    Raises:
+        ConfigError: a format is named beside a suffix.
+    """
+    from hepflows.production.job import is_directory_output
+
+    if is_directory_output(out):
+        return (wanted or "h5").lower()
+    if wanted is not None:
+        raise ConfigError(
+            "the suffix of --out tells the format",
+            where=f"--format {wanted}",
+            found=out,
+            remedy="leave out --format, or name a directory without suffix",
         )
-        if stage is not None:
-            stage.advance(stop - start)
+    return out.suffix.removeprefix(".").lower()
 
 
-def _source(artefact: Path | None, model: str | None) -> Path:
+def _source(artefact: Path | None, model: str | None) -> Source:
     """What to load.
 
     Raises:
         ConfigError: neither or both are given, or no model has this name.
     """
-    if model is None and artefact is not None:
-        return artefact
-    if model is None or artefact is not None:
+    from hepflows.production.request import Source
+
+    if (model is None) == (artefact is None):
         raise ConfigError(
             "one generator is needed",
             expected="an artefact directory, an exported file, or --model NAME",
             found="none" if model is None else f"{artefact} and --model {model}",
         )
-    from hepflows.models import model_directory
-
-    return model_directory(model)
+    return Source(model=model, path=None if artefact is None else artefact.absolute())
 
 
 def _trained_range(generator: AnyGenerator, name: str) -> tuple[float, float]:
     low, high = generator.document["valid_range"][name]
     return low, high
-
-
-def _batch_size(batch: int | None, device: str) -> int:
-    """Events a step: as asked, or enough to fill threads or GPU; whole tiles."""
-    if batch is None:
-        import torch
-
-        batch = _BATCH_ON_GPU if device != "cpu" else _BATCH_A_THREAD * torch.get_num_threads()
-    return -(-batch // TILE) * TILE

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from hepflows.train.progress import Reporter
+
 
 def inspect(
     path: Path,
@@ -34,18 +36,19 @@ def inspect(
         int, Parameter(converter=whole_number, help="With --untrusted: MiB that reading may take.")
     ] = 2048,
 ) -> None:
-    """Say what is in a data file, an artefact directory or an exported generator.
+    """Say what is in a data file, an artefact directory, an exported generator or a production, which is checked.
 
     Parameters
     ----------
     path
-        Data file (HDF5, ROOT), artefact directory, or exported file.
+        Data file (HDF5, ROOT, Parquet), artefact directory, exported file; directory or manifest.json of a
+        production, whose files are counted and compared with their hashes.
     """
-    from hepflows.commands.options import parse_reading
+    from hepflows.commands.options import parse_reading, terminal_reporter
 
     options = parse_reading(read)
     if not untrusted:
-        _show(describe(path, task, options))
+        _show(describe(path, task, options, reporter=terminal_reporter()))
         return
     from hepflows.confined import Limits, confined
     from hepflows.errors import ConfigError
@@ -65,13 +68,16 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     return asdict(describe(Path(request["path"]), request["task"], request["read"]))
 
 
-def describe(path: Path, task: str | None, reading: Mapping[str, Any]) -> Description:
-    """What is in a data file, an artefact directory or an exported generator.
+def describe(
+    path: Path, task: str | None, reading: Mapping[str, Any], *, reporter: Reporter | None = None
+) -> Description:
+    """What is in a data file, an artefact directory, an exported generator or a production.
 
     Args:
         path: the file or directory.
         task: task that reads a data file; None to ask all of them.
         reading: keyword arguments of the task's `read`.
+        reporter: where the progress of a check goes.
 
     Raises:
         HepflowsError: it is missing, damaged, or nothing that is known here.
@@ -79,7 +85,12 @@ def describe(path: Path, task: str | None, reading: Mapping[str, Any]) -> Descri
     from hepflows import registry
     from hepflows.artefact import check_weights, read_document
     from hepflows.files import require_file
+    from hepflows.production.folder import is_production
+    from hepflows.production.manifest import describe_production, verify
+    from hepflows.train.progress import SilentReporter
 
+    if is_production(path):
+        return describe_production(path, verify(path, reporter=reporter or SilentReporter()))
     if path.is_dir():
         document = read_document(path)
         check_weights(path, document)

@@ -42,7 +42,7 @@ Overrides: TypeAlias = Annotated[
     list[str] | None,
     Parameter(name="--set", help="Replace one value: table.key=value. May be repeated.", negative=""),
 ]
-DataFile: TypeAlias = Annotated[Path, Parameter(help="HDF5 or ROOT file of events.")]
+DataFile: TypeAlias = Annotated[Path, Parameter(help="HDF5, ROOT or Parquet file of events.")]
 Reading: TypeAlias = Annotated[
     list[str] | None,
     Parameter(

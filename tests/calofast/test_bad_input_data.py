@@ -70,7 +70,7 @@ def test_missing_file_and_directory(tmp_path):
 def test_neither_hdf5_nor_root(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
-    refused(path, "not an HDF5 file|neither an HDF5 nor a ROOT file")
+    refused(path, "not an HDF5 file|neither an HDF5 nor a ROOT nor a Parquet file")
 
 
 @pytest.mark.parametrize("source", [EPLUS, HITS, CELLS], ids=lambda path: path.name)

@@ -24,7 +24,7 @@ def few():
     return read_showers(embedded_showers_path(), first=20)
 
 
-@pytest.mark.parametrize("name", ["f.h5", "f.root"])
+@pytest.mark.parametrize("name", ["f.h5", "f.root", "f.parquet"])
 def test_existing_output_needs_force(tmp_path, few, name):
     path = tmp_path / name
     path.write_text("precious")
@@ -48,7 +48,7 @@ def test_existing_binning_file_needs_force(tmp_path):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["f.hdf5", "out.xml"]
 
 
-@pytest.mark.parametrize("name", ["f.h5", "f.root"])
+@pytest.mark.parametrize("name", ["f.h5", "f.root", "f.parquet"])
 def test_output_in_an_impossible_place(tmp_path, few, name):
     (tmp_path / "file").write_text("no directory")
     with pytest.raises(OutputError, match=r"cannot be written here|writing failed"):
@@ -76,7 +76,7 @@ def test_disk_full_while_writing_root(tmp_path, few, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["f.h5", "f.root", "g.hdf5"])
+@pytest.mark.parametrize("name", ["f.h5", "f.root", "f.parquet", "g.hdf5"])
 @pytest.mark.parametrize("limit", [1000, 60_000])
 def test_file_size_limit_of_the_operating_system(tmp_path, name, limit):
     program = textwrap.dedent(

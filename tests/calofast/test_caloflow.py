@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from calofast.config import StudentConfig
 from calofast.generator import CaloGenerator
@@ -79,6 +81,39 @@ def test_voxels_add_up_to_the_first_stages_energies(generator: CaloGenerator) ->
     removed = generator.energy_removed_by_threshold(np.linspace(2, 95, 300), seed=1)
     assert 0 <= removed < 0.005
     assert generator.document["metrics"]["energy_removed_by_threshold"] < 0.005
+
+
+@given(
+    ends=st.lists(st.sampled_from(["low", "above", "below", "high"]), min_size=1, max_size=4),
+    size=st.floats(0.0, 6.33795775),
+    signs=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_at_the_ends_of_the_range_and_of_the_noise_showers_are_showers(
+    generator: CaloGenerator, ends: list[str], size: float, signs: int
+) -> None:
+    """Whatever noise can occur (docs/noise.md states the largest), alone or in all places at once."""
+    low, high = np.float32(generator.document["valid_range"]["incident_energy_gev"])
+    edges = {"low": low, "above": np.nextafter(low, high), "below": np.nextafter(high, low), "high": high}
+    energies = np.array([edges[end] for end in ends], dtype=np.float32)
+    sign = np.random.default_rng(signs).choice(np.float32([-1.0, 0.0, 1.0]), (len(ends), generator.noise_dim))
+    latents = np.float32(size) * sign
+    showers = generator.sample(energies, seed=0, latents=latents)
+    assert np.isfinite(showers.voxels_mev).all()
+    assert (showers.voxels_mev >= 0).all()
+    model = generator.model
+    with torch.no_grad():
+        first = torch.from_numpy(latents[:, : model.n_layers])
+        target = model.voxels.final_energies(model.sample_layers(first, torch.from_numpy(energies[:, None])))
+    assert bool(target.isfinite().all())
+    # the hit threshold may take away less than one threshold a voxel
+    preprocessing = model.voxels.config
+    cells = np.array([part.stop - part.start for part in showers.geometry.layer_slices])
+    lost = 0.0 if preprocessing.renormalise_after_threshold else preprocessing.threshold_mev * cells
+    missing = target.double().numpy() - showers.layer_energies_mev
+    rounding = 1e-5 * target.numpy()
+    assert (missing >= -rounding).all()
+    assert (missing <= lost + rounding).all()
 
 
 def test_a_shower_follows_from_seed_and_index_alone(generator: CaloGenerator) -> None:

@@ -44,6 +44,8 @@ FORMATS = [
     ("root-cells", SMALL_REGULAR),
     ("root-cells", SMALL_RINGS),
     ("root-cells", MIXED),
+    ("parquet", SMALL_REGULAR),
+    ("parquet", SMALL_RINGS),
 ]
 floats = st.floats(0, 1e6, width=32)
 energies = st.floats(np.float32(0.01), 1e6, width=32)
@@ -93,20 +95,20 @@ def assert_equal(again, showers):
 def test_round_trip_is_exact(layout, geometry, data):
     showers = data.draw(shower_sets(geometry))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / ("f.root" if layout == "root-cells" else "f.h5")
+        path = Path(folder) / {"root-cells": "f.root", "parquet": "f.parquet"}.get(layout, "f.h5")
         assert write_showers(showers, path, format=layout) == path
         # Random energies have no plausible E_tot / E_inc: stating both units switches the check off.
         energy_unit = "MeV" if layout == "calochallenge" else "GeV"
         assert_equal(read_showers(path, units={"incident_energy": energy_unit, "voxels": "MeV"}), showers)
 
 
-@pytest.mark.parametrize("name", ["f.h5", "f.root"])
+@pytest.mark.parametrize("name", ["f.h5", "f.root", "f.parquet"])
 def test_the_embedded_showers_survive_both_formats(tmp_path, name):
     showers = read_showers(embedded_showers_path(), first=50)
     assert_equal(read_showers(write_showers(showers, tmp_path / name)), showers)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".root"])
+@pytest.mark.parametrize("suffix", [".h5", ".root", ".parquet"])
 def test_thousands_of_voxels(tmp_path, suffix):
     geometry = calochallenge("dataset_2")
     rng = np.random.default_rng(1)
@@ -196,7 +198,7 @@ def test_mixed_particles_keep_their_codes(tmp_path):
     [
         ("a.h5", "calogan", SMALL_RINGS, GeometryError, "regular layers only"),
         ("a.dat", None, SMALL_REGULAR, DataError, "suffix tells no format"),
-        ("a.h5", "parquet", SMALL_REGULAR, DataError, "unknown file format"),
+        ("a.h5", "arrow", SMALL_REGULAR, DataError, "unknown file format"),
     ],
 )
 def test_what_a_layout_cannot_hold_is_refused(tmp_path, name, layout, geometry, error, message):

@@ -9,7 +9,6 @@ import pytest
 
 from hepflows import registry
 from hepflows.cli import main
-from hepflows.commands import generate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,14 +91,6 @@ class TestGenerate:
         assert main([*map(str, tokens), "-n", "5000", "--batch", "256"]) == 0
         assert len(seen) == 20
         assert most <= 2, "the batch that is written and the one before"
-
-    def test_energies_do_not_depend_on_how_many_are_drawn_at_once(
-        self, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        wanted = ("--energy", "1..100GeV", "-n", 1000)
-        expected = self.generate(trained, tmp_path / "a.toy", *wanted)
-        monkeypatch.setattr(generate, "_DRAWN_AT_ONCE", 77)
-        assert self.generate(trained, tmp_path / "b.toy", *wanted) == expected
 
     def test_exported_files_are_run_by_the_runtime(self, trained: Path, installed, tmp_path: Path) -> None:
         model = tmp_path / "student.onnx"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError
 from jetgen.generator import JetGenerator
@@ -45,6 +47,39 @@ def test_exact_masses_for_drawn_and_given_conditions(generators, jets):
         np.testing.assert_array_equal(given.multiplicity, jets.multiplicity)
         shares = (np.bincount(sample.multiplicity, minlength=SLOTS + 1) / len(sample) for sample in (drawn, jets))
         np.testing.assert_allclose(*shares, atol=0.1)
+
+
+@given(
+    name=st.sampled_from(["vnf", "cnf_m", "ccnf_mn", "exact"]),
+    heaviest=st.booleans(),
+    size=st.floats(0.1, 6.33795775),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=12)
+def test_at_the_ends_of_the_range_and_of_the_noise_jets_are_jets(generators, name, heaviest, size, seed):
+    """The lightest and heaviest jets of each multiplicity, and noise as large as it can be (docs/noise.md)."""
+    generator = generators[name]
+    drawn = generators["ccnf_mn"].draw_conditions(500, seed=seed)
+    ends = []
+    for multiplicity in range(2, SLOTS + 1):
+        rows = np.flatnonzero(drawn["multiplicity"] == multiplicity)
+        assert len(rows)
+        order = np.argsort(drawn["mass"][rows])
+        ends.append(rows[order[-1 if heaviest else 0]])
+    conditions = {condition: values[ends] for condition, values in drawn.items()}
+    rng = np.random.default_rng(seed)
+    latents = size * rng.uniform(0.5, 1.0, (len(ends), generator.noise_dim)) * rng.choice([-1.0, 1.0], (len(ends), 1))
+    jets = generator.sample(conditions, n=len(ends), seed=0, latents=latents.astype(np.float32))
+    for values in (jets.eta_rel, jets.phi_rel, jets.pt_rel):
+        assert np.isfinite(values).all()
+        assert (values[~jets.mask] == 0).all()
+    assert (jets.pt_rel[jets.mask] > 0).all()
+    assert (np.abs(jets.phi_rel) <= np.pi + 1e-6).all()
+    assert ((jets.multiplicity >= 1) & (jets.multiplicity <= SLOTS)).all()
+    if "multiplicity" in generator.condition_names:
+        np.testing.assert_array_equal(jets.multiplicity, conditions["multiplicity"])
+    if generator.config.constraint == "exact":
+        np.testing.assert_allclose(jets.mass_rel, conditions["mass"], rtol=1e-4)
 
 
 def test_generated_jets_say_which_mass_was_asked_for(generators, jets):

@@ -38,6 +38,8 @@ class MaximumLikelihood:
             anew at every step, so that it may add noise or mirror events.
         validation: the same for all validation events.
         chunk: validation events evaluated at once.
+        weights: weights of training events, with a mean of 1, for their indices; None where all count the same.
+        validation_weights: those of all validation events.
     """
 
     def __init__(
@@ -47,18 +49,29 @@ class MaximumLikelihood:
         validation: Callable[[], Batch],
         *,
         chunk: int = 1000,
+        weights: Callable[[Tensor], Tensor] | None = None,
+        validation_weights: Tensor | None = None,
     ) -> None:
         self._flow, self._training, self._validation, self._chunk = flow, training, validation, chunk
+        self._weights, self._validation_weights = weights, validation_weights
 
     def training_loss(self, index: Tensor) -> Tensor:
         """Negative log-likelihood of a batch, averaged over events."""
         x, context = self._training(index)
-        return -self._flow.log_prob(x, context).mean()
+        weights = None if self._weights is None else self._weights(index)
+        return -weighted_mean(self._flow.log_prob(x, context), weights)
 
     def validation_loss(self) -> float:
         """Negative log-likelihood of the validation events, averaged over events."""
         parts = [self._flow.log_prob(x, context) for x, context in in_chunks(self._validation(), self._chunk)]
-        return -float(torch.cat(parts).double().mean())
+        return -float(weighted_mean(torch.cat(parts).double(), self._validation_weights))
+
+
+def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean over events, the first axis, of values; weights (N,) have a mean of 1 over the whole sample."""
+    if weights is None:
+        return values.mean()
+    return (values * weights.to(values).reshape(-1, *[1] * (values.ndim - 1))).mean()
 
 
 def in_chunks(batch: Batch, size: int) -> Iterator[Batch]:

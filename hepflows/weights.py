@@ -58,6 +58,16 @@ def training_weights(
     return w / w.mean() if are_weighted(w) else None
 
 
+def weighted_quantiles(
+    values: NDArray[np.floating], shares: NDArray[np.float64], weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Smallest values (K,) of (N,) up to which at least these shares (K,) of the weight lie."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(np.asarray(weights, np.float64)[order])
+    at = np.searchsorted(reached, shares * reached[-1] * (1 - 1e-12))
+    return np.asarray(values[order][np.minimum(at, len(values) - 1)], np.float64)
+
+
 def effective_sample_size(weights: NDArray[np.floating]) -> tuple[float, float]:
     """Kish's effective sample size (sum w)^2 / sum w^2 and its statistical uncertainty.
 

@@ -23,7 +23,7 @@ from hepflows.train.objectives import MaximumLikelihood, in_chunks, weighted_mea
 from hepflows.train.run import Run
 from hepflows.train.seeding import seeded
 from hepflows.train.split import split_events
-from hepflows.weights import effective_sample_size, training_weights
+from hepflows.weights import effective_sample_size, training_weights, weighted_quantiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -152,7 +152,7 @@ def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None
     if events.weights is None:
         quantiles, size = np.quantile(errors, shares), float(len(errors))
     else:
-        quantiles = np.quantile(errors, shares, weights=events.weights, method="inverted_cdf")
+        quantiles = weighted_quantiles(errors, shares, events.weights)
         size = effective_sample_size(events.weights)[0]
     metrics: dict[str, Any] = {
         "reconstruction_error": float(np.sqrt(np.average(errors**2, weights=events.weights))),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepflows.weights import effective_sample_size
+from hepflows.weights import effective_sample_size, weighted_quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ def movement_statistics(
     def quantile(share: float) -> float:
         if weights is None:
             return float(np.quantile(moved, share))
-        return float(np.quantile(moved, share, weights=weights, method="inverted_cdf"))
+        return float(weighted_quantiles(moved, np.array([share]), weights)[0])
 
     return {
         "n": len(moved),

@@ -17,7 +17,7 @@ from hepflows.errors import ConfigError, DataError, OutputError
 from hepflows.feature_table import Column, FeatureTable, require_same_columns
 from hepflows.scaling import Scaling
 from hepflows.table_files import is_table, read_table, write_table
-from hepflows.weights import training_weights
+from hepflows.weights import training_weights, weighted_quantiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +59,14 @@ def test_weights_are_kept(table: FeatureTable, suffix: str, tmp_path: Path) -> N
     np.testing.assert_array_equal(chosen.weights, weights[[3, 1]])
     with pytest.raises(DataError, match="weights"):
         replace(table, weights=np.ones(19))
+
+
+def test_quantiles_of_weighted_values_are_those_of_repeated_ones() -> None:
+    rng = np.random.default_rng(0)
+    values, counts = rng.normal(size=50), rng.integers(0, 5, 50)
+    shares = np.linspace(0, 1, 21)[1:]
+    found = weighted_quantiles(values, shares, counts.astype(float))
+    np.testing.assert_array_equal(found, np.quantile(np.repeat(values, counts), shares, method="inverted_cdf"))
 
 
 def test_weights_that_no_density_has() -> None:

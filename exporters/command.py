@@ -42,14 +42,14 @@ def export(
 ) -> int:
     """Write a trained generator as one self-contained ONNX file, or check one with --verify.
 
-    A morphing (`hepflows morph train`) becomes one file with its metadata inside, see docs/morphing.md. Of generators,
-    beside NAME.onnx appear NAME.manifest.json (metadata and hashes), NAME.golden.bin (test events for hosts)
-    and MODEL_CARD.md. Nothing is written unless ONNX Runtime reproduces torch within the tolerance.
+    Beside NAME.onnx appear NAME.manifest.json (metadata and hashes), NAME.golden.bin (test events for hosts)
+    and MODEL_CARD.md. Nothing is written unless ONNX Runtime reproduces torch within the tolerance. Morphings and
+    M-flows (`hepflows morph train`, `hepflows manifold train`) are exported alike, see docs/morphing.md.
 
     Parameters
     ----------
     artefact
-        Artefact directory of a generator, runs/eplus/student for example.
+        Artefact directory of a generator, runs/eplus/student for example, of a morphing or of an M-flow.
     """
     if verify is not None:
         others = (artefact, out, report, max_energy_gev, force or None)
@@ -67,10 +67,11 @@ def export(
         )
     from hepflows.artefact import read_document
 
-    if artefact.is_dir() and read_document(artefact).task == "morphing":
+    task = read_document(artefact).task if artefact.is_dir() else ""
+    if task in ("morphing", "manifold"):
         if (profile, weights, report, max_energy_gev) != ("generic", "float32", None, None):
-            raise ConfigError("a morphing has no profiles, reports or other weights", remedy="leave all but --out out")
-        return _export_morphing(artefact, out, force=force, as_json=as_json)
+            raise ConfigError(f"a {task} has no profiles, reports or other weights", remedy="leave all but --out out")
+        return _export_map(task, artefact, out, force=force, as_json=as_json)
     from exporters.onnx import to_onnx
     from hepflows import registry
 
@@ -89,14 +90,22 @@ def export(
     return 0
 
 
-def _export_morphing(artefact: Path, out: Path, *, force: bool, as_json: bool) -> int:
-    from exporters.morphing import morphing_to_onnx
-    from hepflows.morphing.artefact import Morphing
+def _export_map(task: str, artefact: Path, out: Path, *, force: bool, as_json: bool) -> int:
+    if task == "morphing":
+        from exporters.morphing import morphing_to_onnx
+        from hepflows.morphing.artefact import Morphing
 
-    result = morphing_to_onnx(Morphing.load(artefact), out, force=force)
+        result = morphing_to_onnx(Morphing.load(artefact), out, force=force)
+    else:
+        from exporters.manifold import manifold_to_onnx
+        from hepflows.manifold.artefact import Manifold
+
+        result = manifold_to_onnx(Manifold.load(artefact), out, force=force)
     difference = result.difference.to_dict()
     text = (
-        f"{result.model}  {result.n_bytes / 1e6:.2f} MB, off by at most {difference['maximum']:.2g} standard deviations"
+        f"{result.model}  {result.n_bytes / 1e6:.2f} MB, SHA-256 {result.sha256[:16]}...\n"
+        f"{result.manifest}\n{result.golden}\n{result.card}\n"
+        f"off by at most {difference['maximum']:.2g} standard deviations"
     )
     _print(json.dumps(difference, indent=1) if as_json else text)
     return 0
@@ -111,6 +120,12 @@ def _exported(result: ExportResult) -> str:
         f"{result.manifest}\n{result.golden}\n{result.card}\n"
         f"float64 reproduced to {worst:.2g} (allowed {result.parity.bound.maximum:.2g}) "
         f"over {result.parity.values} values, before the hit threshold"
+        + (
+            ""
+            if result.weight_parity is None
+            else f"\nweights to {max(q.maximum for q in result.weight_parity.runtime.values()):.2g} "
+            f"(allowed {result.weight_parity.bound.maximum:.2g})"
+        )
         + ("" if is_portable(result.operators) else "\nnot portable: it needs ONNX Runtime or its like")
     )
 
@@ -122,6 +137,12 @@ def _verified(outcome: Verification) -> str:
             f"  optimisation {name}: off by at most {run.differences.maximum:.2g} {outcome.unit} "
             f"(allowed {outcome.bound.maximum:.2g}) in {outcome.events} events, {run.flips} threshold flips"
         )
+    if outcome.weight_bound is not None:
+        lines += [
+            f"  optimisation {name}: weights off by at most {run.differences.maximum:.2g} "
+            f"(allowed {outcome.weight_bound.maximum:.2g})"
+            for name, run in outcome.weight_runs.items()
+        ]
     lines += [f"  {words}" for words in outcome.failures]
     return "\n".join(lines)
 

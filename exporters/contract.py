@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 OPSET: Final = 17
 IR_VERSION: Final = 8
 OUTPUT: Final = "x"
+#: Second output (N, 1) of generators of weighted events.
+WEIGHT: Final = "weight"
 
 #: Operators that every host covers, generators of C code included. Random*, SearchSorted, CumSum,
 #: GatherElements, GatherND, NonZero, Loop, Scan and If are out on purpose, and so is
@@ -38,20 +40,27 @@ LOOP_OPERATORS: Final = frozenset({"Loop"})
 
 @dataclass(frozen=True)
 class Signature:
-    """Names and widths of a graph's tensors, all float32 of shape (batch, width); the only output is `x`.
+    """Names and widths of a graph's tensors, all float32 of shape (batch, width).
 
     Attributes:
         inputs: in graph order, which is alphabetical: some hosts push by position, some by sorted name.
-        width: numbers D of one event.
+        width: numbers D of one event, the first output, `x`.
+        others: further outputs.
     """
 
     inputs: tuple[tuple[str, int], ...]
     width: int
+    others: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.inputs]
         if names != sorted(names):
             raise ConfigError("the graph's inputs are not in alphabetical order", found=names)
+
+    @property
+    def outputs(self) -> tuple[tuple[str, int], ...]:
+        """All outputs, in graph order."""
+        return ((OUTPUT, self.width), *self.others)
 
 
 def separate(n_columns: int, noise_dim: int, width: int) -> Signature:
@@ -116,9 +125,8 @@ def violations(model: Any, signature: Signature, *, besides: frozenset[str] = fr
     if inputs != [(name, (None, width)) for name, width in signature.inputs]:
         found.append(f"inputs {inputs}, expected {signature.inputs} of float32 with a dynamic batch axis")
     outputs = [(value.name, _shape(onnx, value)) for value in graph.output]
-    if outputs != [(OUTPUT, (None, signature.width))]:
-        expected = f"{OUTPUT} of float32, {signature.width} wide"
-        found.append(f"outputs {outputs}, expected {expected}, with a dynamic batch axis")
+    if outputs != [(name, (None, width)) for name, width in signature.outputs]:
+        found.append(f"outputs {outputs}, expected {signature.outputs} of float32 with a dynamic batch axis")
     return found
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MINIMUM_RUNTIME: Final = (1, 15)
 #: The only input of a graph whose noise and condition are one tensor, noise first.
 PACKED: Final = "input"
+#: Observables (N, D) that a graph takes instead of noise where it maps events, see `exporters.maps`.
+MAPPED: Final = "features"
 _RUNTIMES: Final = ("onnxruntime", "onnxruntime-gpu")
 _INSTALL: Final = "install the extra: pip install 'hepflows[onnx]' (or 'hepflows[gpu]', never both)"
 
@@ -90,17 +92,20 @@ def session(model: bytes | str, *, optimise: bool = True, threads: int | None = 
 def run(session: Any, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
     """One run of an InferenceSession: the columns of the condition (N, C), the noise (N, Z) to x (N, D).
 
+    Further outputs follow x column by column: of weighted events the weight is the last one. A graph that maps events
+    takes them in the place of the noise.
+
     Raises:
         ArtefactError: the runtime loaded the file but cannot run it.
     """
-    given = {"cond": cond, "noise": noise}
+    given = {"cond": cond, "noise": noise, MAPPED: noise}
     with _refusals("ONNX Runtime cannot run the file"):
         names = [entry.name for entry in session.get_inputs()]
         if names == [PACKED]:
             given = {PACKED: np.concatenate([noise, cond], axis=1)}
         # a generator without conditions has no such input
-        x: NDArray[np.float32] = session.run(None, {name: given[name] for name in names})[0]
-    return x
+        outputs: list[NDArray[np.float32]] = session.run(None, {name: given[name] for name in names})
+    return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)
 
 
 def open_model(path: Path, *, optimise: bool = True, threads: int | None = None, cuda: bool = False) -> Any:

@@ -55,14 +55,16 @@ def draw_inputs(conditions: Sequence[Condition], noise_dim: int, events: int, *,
 
 
 def evaluate_torch(module: nn.Module, inputs: Inputs, *, double: bool, batch: int = _CHUNK) -> NDArray[np.float64]:
-    """Output (N, D) of a torch module in float32 or float64, as float64."""
+    """Output (N, D) of a torch module in float32 or float64, as float64; further outputs follow column by column."""
     dtype = torch.float64 if double else torch.float32
     module = copy.deepcopy(module).to(dtype)
     with torch.no_grad():
         parts = [
-            module(
-                torch.from_numpy(inputs.cond[start : start + batch]).to(dtype),
-                torch.from_numpy(inputs.noise[start : start + batch]).to(dtype),
+            _side_by_side(
+                module(
+                    torch.from_numpy(inputs.cond[start : start + batch]).to(dtype),
+                    torch.from_numpy(inputs.noise[start : start + batch]).to(dtype),
+                )
             ).double()
             for start in range(0, len(inputs.cond), batch)
         ]
@@ -70,13 +72,24 @@ def evaluate_torch(module: nn.Module, inputs: Inputs, *, double: bool, batch: in
 
 
 def evaluate_runtime(model: bytes, inputs: Inputs, *, optimise: bool, batch: int = _CHUNK) -> NDArray[np.float64]:
-    """Output (N, D) of an ONNX file in ONNX Runtime, as float64."""
+    """Output (N, D) of an ONNX file in ONNX Runtime, as float64; further outputs follow column by column."""
     runtime = session(model, optimise=optimise)
     parts = [
         run(runtime, inputs.cond[start : start + batch], inputs.noise[start : start + batch])
         for start in range(0, len(inputs.cond), batch)
     ]
     return np.concatenate(parts).astype(np.float64)
+
+
+def output_widths(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
+    """Width of each output of a torch module."""
+    with torch.no_grad():
+        found = module(torch.from_numpy(inputs.cond), torch.from_numpy(inputs.noise))
+    return tuple(part.shape[1] for part in ((found,) if isinstance(found, torch.Tensor) else found))
+
+
+def _side_by_side(found: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    return found if isinstance(found, torch.Tensor) else torch.cat(found, dim=1)
 
 
 def stable_events(final: nn.Module, inputs: Inputs, expected: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -79,16 +79,14 @@ class ExportedGenerator:
             for condition in self.runtime.conditions
         }
         self._physics.check(columns if out_of_range == "error" else given, self.runtime.metadata, out_of_range)
-        x = self.runtime.sample(
+        x, weights = self.runtime.sample_weighted(
             stacked,
             seed=seed,
             first_event=first_event,
             out_of_range=out_of_range,
         )
-        if not _is_weighted(self.runtime.metadata):
-            return self._physics.events(x, given, self.runtime.metadata)
-        events = self._physics.events(np.ascontiguousarray(x[:, :-1]), given, self.runtime.metadata)
-        return replace(events, weights=np.ascontiguousarray(x[:, -1]))
+        events = self._physics.events(x, given, self.runtime.metadata)
+        return replace(events, weights=weights) if self.runtime.weighted else events
 
     def draw_conditions(
         self,
@@ -153,12 +151,6 @@ class ExportedGenerator:
         low = [condition.low for condition in self.runtime.conditions]
         high = [condition.high for condition in self.runtime.conditions]
         return bool(((cond < low) | (cond > high)).any())
-
-
-def _is_weighted(metadata: Mapping[str, Any]) -> bool:
-    """Whether the last column of the output is the weight of the event."""
-    output = metadata["output"]
-    return isinstance(output, dict) and output.get("weight") == -1
 
 
 def _showers(x: NDArray[np.float32], columns: Mapping[str, NDArray[np.float64]], metadata: Mapping[str, Any]) -> Any:

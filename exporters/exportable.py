@@ -31,6 +31,7 @@ class Exportable(Protocol):
     def sampling_module(self, *, threshold: bool = True) -> nn.Module:
         """Module in evaluation mode, float32: cond (N, C), noise (N, Z) to x (N, D) in physical units.
 
+        A generator of weighted events gives a pair, x (N, D) and weights (N, 1).
         With ``threshold=False`` the outputs before the hit threshold (and before anything that follows it).
         """
         ...
@@ -38,8 +39,8 @@ class Exportable(Protocol):
     def export_metadata(self) -> Mapping[str, object]:
         """JSON-able description.
 
-        Required is ``conditions``, a list of {name, unit, valid_range: [low, high]}, empty for none. Known keys
-        besides are listed in `exporters.manifest.GENERATOR_KEYS`.
+        Required is ``conditions``, a list of {name, unit, valid_range: [low, high]}, empty for none, and of weighted
+        events ``weight``, what their weights are. Known keys besides are listed in `exporters.manifest.GENERATOR_KEYS`.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 Layout, little-endian: 8 bytes magic, int64 N, C, Z, D, then float64 cond (N, C), noise (N, Z) and expected
 (N, D), row by row. Condition and noise are float32 numbers written as float64; expected is what torch gives
-in float64.
+in float64. Of weighted events the last number of a row of `expected` is the weight, and D counts it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAGIC: Final = b"HEPFLOW1"
+ALL: Final = slice(None)
 _HEADER: Final = len(MAGIC) + 4 * 8
 
 
@@ -32,7 +33,7 @@ class Golden:
     Attributes:
         cond: shape (N, C) float64.
         noise: shape (N, Z) float64.
-        expected: shape (N, D) float64, after the hit threshold.
+        expected: shape (N, D) float64, after the hit threshold; the outputs of the graph column by column.
     """
 
     cond: NDArray[np.float64]
@@ -99,7 +100,9 @@ def read_golden(path: str | os.PathLike[str]) -> Golden:
     return Golden(cond=cond, noise=noise, expected=expected)
 
 
-def agreement(x: NDArray[np.floating], expected: NDArray[np.float64], *, steps: bool = True) -> Agreement:
+def agreement(
+    x: NDArray[np.floating], expected: NDArray[np.float64], *, steps: bool = True, columns: slice = ALL
+) -> Agreement:
     """Compare a host's output (N, D) with the expected one.
 
     Args:
@@ -107,13 +110,19 @@ def agreement(x: NDArray[np.floating], expected: NDArray[np.float64], *, steps: 
         expected: what it should give.
         steps: leave out events in which an element is zero on one side only, and count such elements; otherwise they
             are differences like others.
+        columns: what is compared; the others only tell which events to leave out.
     """
     flipped = ((x == 0) != (expected == 0)) & steps
-    differences = (x.astype(np.float64) - expected)[~flipped.any(axis=1)]
+    differences = (x[:, columns].astype(np.float64) - expected[:, columns])[~flipped.any(axis=1)]
     return Agreement(
         differences=Quantiles.of(differences if differences.size else np.array([np.inf])),
-        flips=int(flipped.sum()),
+        flips=int(flipped[:, columns].sum()),
     )
+
+
+def outputs_apart(width: int, *, weighted: bool) -> dict[str, slice]:
+    """Columns of each output, by name, of rows of `width` numbers."""
+    return {"x": slice(0, width - 1), "weight": slice(width - 1, width)} if weighted else {"x": slice(0, width)}
 
 
 def disagreements(found: Agreement, bound: Quantiles) -> list[str]:

@@ -20,7 +20,6 @@ from exporters.contract import (
     IR_VERSION,
     LOOP_OPERATORS,
     OPSET,
-    OUTPUT,
     Signature,
     violations,
 )
@@ -59,13 +58,13 @@ class _Named(nn.Module):
         self.sampler, self.noise_dim = sampler, noise_dim
         self.names = [name for name, _ in signature.inputs]
 
-    def forward(self, *given: Tensor) -> Tensor:
+    def forward(self, *given: Tensor) -> Tensor | tuple[Tensor, ...]:
         cond, noise = given[0], given[-1]
         if self.names == [PACKED]:
             cond, noise = noise[:, self.noise_dim :], noise[:, : self.noise_dim]
         elif len(given) == 1:
             cond = noise[:, :0]
-        x: Tensor = self.sampler(cond, noise)
+        x: Tensor | tuple[Tensor, ...] = self.sampler(cond, noise)
         return x
 
 
@@ -73,8 +72,9 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor], *,
     """Translate a module into ONNX bytes that keep the contract.
 
     Args:
-        module: float32, in evaluation mode; columns of the condition (N, C) and noise (N, Z) to x (N, D).
-        signature: names and widths of inputs and output.
+        module: float32, in evaluation mode; columns of the condition (N, C) and noise (N, Z) to x (N, D), or to as
+            many tensors as the signature has outputs.
+        signature: names and widths of inputs and outputs.
         example: columns of the condition and noise, float32, inside the valid range.
         storage: of the weights; for float16 the module's are such numbers already.
 
@@ -122,7 +122,7 @@ def lower(module: nn.Module, signature: Signature, example: Sequence[Tensor], *,
 
 
 def _trace(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -> bytes:
-    names = [name for name, _ in signature.inputs]
+    names, outputs = ([name for name, _ in tensors] for tensors in (signature.inputs, signature.outputs))
     buffer = io.BytesIO()
     # With gradients on, modules avoid writing in place, which would become scatter operators.
     with warnings.catch_warnings(), torch.enable_grad():
@@ -137,8 +137,8 @@ def _trace(module: nn.Module, signature: Signature, example: Sequence[Tensor]) -
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=names,
-                output_names=[OUTPUT],
-                dynamic_axes={name: {0: _BATCH} for name in (*names, OUTPUT)},
+                output_names=outputs,
+                dynamic_axes={name: {0: _BATCH} for name in (*names, *outputs)},
             )
         except torch.onnx.errors.OnnxExporterError as error:
             raise ConfigError(
@@ -162,6 +162,5 @@ def _finish(model: Any, signature: Signature) -> None:
         model.opset_import.remove(entry)
     for node in graph.node:
         node.doc_string = ""
-    (value,) = graph.output
-    shape = [_BATCH, signature.width]
-    value.CopyFrom(onnx.helper.make_tensor_value_info(OUTPUT, value.type.tensor_type.elem_type, shape))
+    for value, (name, width) in zip(graph.output, signature.outputs, strict=True):
+        value.CopyFrom(onnx.helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, [_BATCH, width]))

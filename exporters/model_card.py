@@ -62,6 +62,19 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def map_card(name: str, metadata: Mapping[str, Any]) -> str:
+    """Text of the card of a map of observables, `exporters.maps`; arguments as in `model_card`."""
+    versions = metadata["package_versions"]
+    head = (
+        f"# {name}\n\nA map of observables (`{metadata['task']}`, {metadata['kind']}), written by hepflows "
+        f"{versions['hepflows']} (opset {metadata['opset']}, IR {metadata['ir_version']}).\n\n"
+        f"`hepflows export --verify {name}` checks the file against its manifest and golden file."
+    )
+    rows = [["observable", "unit"], ["---"] * 2]
+    rows += [[f"`{column['name']}`", column["unit"] or "1"] for column in metadata["features"]]
+    return "\n\n".join([head, _table(rows), _tensors(metadata), _tolerance(metadata), _origin(metadata)]) + "\n"
+
+
 def _head(name: str, metadata: Mapping[str, Any]) -> str:
     geometry = metadata["geometry"] if isinstance(metadata["geometry"], dict) else {}
     layers = geometry.get("layers", [])
@@ -83,9 +96,17 @@ def _usage(name: str, metadata: Mapping[str, Any]) -> str:
     return (
         "## Use\n\n```python\nfrom exporters import OnnxGenerator\n\n"
         f'generator = OnnxGenerator("{name}")          # needs numpy and onnxruntime only\n'
-        f"x = generator.sample([[{middle}]], seed=1)   # {unit}\n```\n\n"
+        f"{_call(metadata)}([[{middle}]], seed=1)   # {unit}\n```\n\n"
         f"`hepflows export --verify {name}` checks the file against its manifest and golden file."
     )
+
+
+def _call(metadata: Mapping[str, Any]) -> str:
+    return "x, weight = generator.sample_weighted" if _is_weighted(metadata) else "x = generator.sample"
+
+
+def _is_weighted(metadata: Mapping[str, Any]) -> bool:
+    return len(metadata["io"]["outputs"]) > 1
 
 
 def _middle(condition: Mapping[str, Any]) -> str:
@@ -104,10 +125,12 @@ def _tensors(metadata: Mapping[str, Any]) -> str:
         [f"`{entry['name']}`", entry["unit"], f"{entry['valid_range'][0]:g} ... {entry['valid_range'][1]:g}"]
         for entry in metadata["conditions"]
     ]
-    return (
-        f"## Inputs and outputs\n\n{_table(rows)}\n\n{_table(rows_c)}\n\n"
-        f"Outside the valid range the graph clamps; the clients' default is `{metadata['out_of_range']}`."
-    )
+    clamped = f"Outside the valid range the graph clamps; the clients' default is `{metadata['out_of_range']}`."
+    if metadata["noise"] is None:  # a map of events
+        clamped = (
+            "Beyond the valid range the graph extrapolates." if metadata["conditions"] else "There are no conditions."
+        )
+    return f"## Inputs and outputs\n\n{_table(rows)}\n\n{_table(rows_c)}\n\n{clamped}"
 
 
 def _tolerance(metadata: Mapping[str, Any]) -> str:
@@ -119,12 +142,21 @@ def _tolerance(metadata: Mapping[str, Any]) -> str:
     found |= {f"ONNX Runtime, optimisation {name}": values for name, values in report["runtime32"].items()}
     for name, values in found.items():
         rows.append([name, *(f"{values[key]:.3g}" for key in ("median", "p999", "maximum"))])
+    if "threshold_flips" not in report:  # a map of events has no threshold
+        return f"## Numerical agreement\n\nOver {report['values']} values.\n\n{_table(rows)}"
     flips = ", ".join(f"{name}: {count}" for name, count in report["threshold_flips"].items())
     return (
         f"## Numerical agreement\n\nOver {report['values']} values, before the hit threshold.\n\n"
         f"{_table(rows)}\n\n"
-        f"Voxels on the other side of the threshold than in float64: {flips}."
+        f"Voxels on the other side of the threshold than in float64: {flips}." + _weights(report.get("weight"))
     )
+
+
+def _weights(report: Mapping[str, Any] | None) -> str:
+    if report is None:
+        return ""
+    worst = max(found["maximum"] for found in report["runtime32"].values())
+    return f" Weights differ by at most {worst:.3g} (allowed {report['bound']['maximum']:.3g})."
 
 
 def _metrics(report: Mapping[str, Any] | None) -> str:

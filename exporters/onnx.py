@@ -6,12 +6,12 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporters.contract import IR_VERSION, OPSET, OUTPUT, is_portable, operators
+from exporters.contract import IR_VERSION, OPSET, OUTPUT, WEIGHT, is_portable, operators
 from exporters.dependencies import require_onnx, require_runtime
 from exporters.evaluation import draw_inputs
 from exporters.exportable import Exportable, output_meaning, read_conditions, read_policy
 from exporters.golden import Golden, write_golden
-from exporters.graphs import Graphs, compare_graphs, make_graphs
+from exporters.graphs import Graphs, Tested, compare_graphs, make_graphs
 from exporters.manifest import (
     CONTRACT_VERSION,
     Names,
@@ -54,6 +54,7 @@ class ExportResult:
         n_bytes: size of the ONNX file.
         operators: how often each operator occurs.
         parity: the numerical comparison with torch.
+        weight_parity: the same of the weights; None where events have none.
     """
 
     model: Path
@@ -64,6 +65,7 @@ class ExportResult:
     n_bytes: int
     operators: Mapping[str, int]
     parity: Parity
+    weight_parity: Parity | None = None
 
 
 def to_onnx(
@@ -116,7 +118,7 @@ def to_onnx(
         "conditions": [condition.to_dict() for condition in conditions],
         "out_of_range": policy,
         **generator_entries({**described, "output": made.output}),
-        "tolerance": {**tested.parity.to_dict(), "golden_bound": tested.bound.to_dict(), "steps": graphs.steps},
+        "tolerance": _tolerance(tested, steps=graphs.steps),
         "metrics": None if validation is None else validation["samples"],
     }
     model = with_properties(graphs.final_onnx, metadata)
@@ -132,7 +134,8 @@ def to_onnx(
         sha256=sha256_of(names.model),
         n_bytes=len(model),
         operators=_operators(graphs.final_onnx),
-        parity=tested.parity,
+        parity=tested.outputs[OUTPUT].parity,
+        weight_parity=tested.outputs[WEIGHT].parity if WEIGHT in tested.outputs else None,
     )
 
 
@@ -181,12 +184,13 @@ def _export_entries(
     signature, used = graphs.signature, _operators(graphs.final_onnx)
     noise = value if isinstance(value := described.get("noise"), dict) else {}
     inputs = [{"name": name, "width": width, "meaning": profile.meaning[name]} for name, width in signature.inputs]
-    output = {"name": OUTPUT, "width": signature.width, "meaning": output_meaning({"output": profile.output})}
+    meanings = {OUTPUT: output_meaning({"output": profile.output}), WEIGHT: described.get("weight")}
+    outputs = [{"name": name, "width": width, "meaning": meanings[name]} for name, width in signature.outputs]
     return {
         "contract_version": CONTRACT_VERSION,
         "profile": profile.name,
         "encoding": profile.encoding,
-        "io": {"dtype": "float32", "batch_axis": 0, "inputs": inputs, "outputs": [output]},
+        "io": {"dtype": "float32", "batch_axis": 0, "inputs": inputs, "outputs": outputs},
         "noise": {
             "distribution": "standard_normal",
             "input": signature.inputs[-1][0],
@@ -201,6 +205,16 @@ def _export_entries(
         "operators": used,
         "portable": is_portable(used),
         "storage": graphs.storage_report,
+    }
+
+
+def _tolerance(tested: Tested, *, steps: bool) -> dict[str, object]:
+    """That of x, and under `weight` that of the weights; null where events have none."""
+    weight = tested.outputs.get(WEIGHT)
+    return {
+        **tested.outputs[OUTPUT].to_dict(),
+        "steps": steps,
+        WEIGHT: None if weight is None else weight.to_dict(),
     }
 
 

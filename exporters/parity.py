@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from exporters.evaluation import Inputs, evaluate_runtime, evaluate_torch
-from exporters.golden import agreement
+from exporters.golden import ALL, agreement
 from exporters.tolerance import Quantiles, rounding
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def compare(
     *,
     truth: NDArray[np.float64],
     threshold: NDArray[np.float64] | float,
+    columns: slice = ALL,
 ) -> Parity:
     """Compare the graph with torch.
 
@@ -104,11 +105,12 @@ def compare(
         inputs: events to compare.
         truth: shape (N, D), what `before` gives in float64.
         threshold: hit threshold in the unit of the output, a number or one an event (N, 1); 0 for none.
+        columns: what is compared, where there is more than one output.
     """
     threshold = np.broadcast_to(threshold, (len(truth), 1))
     outputs = {name: evaluate_runtime(before_onnx, inputs, optimise=name == "on") for name in ("on", "off")}
-    hardest = np.unique(np.concatenate([_farthest(x, truth) for x in outputs.values()]))
-    bound, torch32, torch_flips = _float32_of_torch(before, inputs, truth, threshold, hardest)
+    hardest = np.unique(np.concatenate([_farthest(x, truth, columns) for x in outputs.values()]))
+    bound, torch32, torch_flips = _float32_of_torch(before, inputs, truth, threshold, hardest, columns)
     failures: list[str] = []
     if not np.isfinite(bound.maximum):
         failures.append("torch's own float32 has nothing finite to compare with")
@@ -116,16 +118,16 @@ def compare(
     for name, x in outputs.items():
         optimise = name == "on"
         label = f"optimisation {name}"
-        runtime[name] = agreement(x, truth).differences
+        runtime[name] = agreement(x, truth, columns=columns).differences
         failures += [f"{label}: {words}" for words in runtime[name].exceeding(bound)]
         few = inputs.part(slice(_SMALL_ROWS))
         for batch in _SMALL_BATCHES:
             part = evaluate_runtime(before_onnx, few, optimise=optimise, batch=batch)
-            largest = agreement(part, truth[:_SMALL_ROWS]).differences.maximum
+            largest = agreement(part, truth[:_SMALL_ROWS], columns=columns).differences.maximum
             small[f"{name}, N={batch}"] = largest
             if not largest <= bound.maximum:
                 failures.append(f"{label}, batch {batch}: maximum {largest:.3g} > {bound.maximum:.3g}")
-        flipped = _flipped(final_onnx, inputs, truth, threshold, optimise=optimise)
+        flipped = _flipped(final_onnx, inputs, truth, threshold, columns, optimise=optimise)
         flips[name] = int(flipped.sum())
         allowed = _FACTOR * torch_flips + _FEW_FLIPS
         if flips[name] > allowed:
@@ -133,13 +135,13 @@ def compare(
         # Events in which a voxel went dark before the threshold have steps of their own.
         rows = slice(len(flipped))
         flipped &= ~((x == 0) != (truth == 0))[rows].any(axis=1, keepdims=True)
-        farthest = float(np.abs(truth[rows] - threshold[rows])[flipped].max(initial=0.0))
+        farthest = float(np.abs(truth[rows, columns] - threshold[rows])[flipped].max(initial=0.0))
         if farthest > bound.maximum:
             failures.append(f"{label}: a value {farthest:.3g} from the threshold changed sides")
     return Parity(
         criterion="|runtime32 - torch64| <= 2 |torch32 - torch64|, before the threshold",
         events=len(truth),
-        values=truth.size,
+        values=truth[:, columns].size,
         bound=bound,
         torch=torch32,
         runtime=runtime,
@@ -156,6 +158,7 @@ def measured(
     *,
     truth: NDArray[np.float64],
     threshold: NDArray[np.float64] | float,
+    columns: slice = ALL,
 ) -> Parity:
     """How far an int8 graph lies from float64, as it is: twice that is the bound for other hosts.
 
@@ -166,12 +169,12 @@ def measured(
     flips, small = {}, {}
     for name, optimise in (("on", True), ("off", False)):
         x = evaluate_runtime(before_onnx, inputs, optimise=optimise)
-        runtime[name] = agreement(x, truth, steps=False).differences
-        flips[name] = int(_flipped(final_onnx, inputs, truth, threshold, optimise=optimise).sum())
+        runtime[name] = agreement(x, truth, steps=False, columns=columns).differences
+        flips[name] = int(_flipped(final_onnx, inputs, truth, threshold, columns, optimise=optimise).sum())
         few = inputs.part(slice(_SMALL_ROWS))
         for batch in _SMALL_BATCHES:
             part = evaluate_runtime(before_onnx, few, optimise=optimise, batch=batch)
-            found = agreement(part, truth[:_SMALL_ROWS], steps=False).differences
+            found = agreement(part, truth[:_SMALL_ROWS], steps=False, columns=columns).differences
             small[f"{name}, N={batch}"] = found.maximum
     largest = Quantiles(
         median=max(found.median for found in runtime.values()),
@@ -181,7 +184,7 @@ def measured(
     return Parity(
         criterion="none: int8 is another generator, the bound is twice its own differences",
         events=len(truth),
-        values=truth.size,
+        values=truth[:, columns].size,
         bound=largest.scaled(_FACTOR),
         torch=None,
         runtime=runtime,
@@ -191,13 +194,15 @@ def measured(
     )
 
 
-def bound_on(final: nn.Module, inputs: Inputs, expected: NDArray[np.float64], overall: Quantiles) -> Quantiles:
+def bound_on(
+    final: nn.Module, inputs: Inputs, expected: NDArray[np.float64], overall: Quantiles, columns: slice = ALL
+) -> Quantiles:
     """The bound for a few events after the threshold.
 
     Their own energies may lie above those of all events, so that median and 99.9 % follow torch's differences
     on these events where those are larger; the maximum stays the overall one.
     """
-    own = agreement(evaluate_torch(final, inputs, double=False), expected).differences
+    own = agreement(evaluate_torch(final, inputs, double=False), expected, columns=columns).differences
     return Quantiles(
         median=max(overall.median, _FACTOR * own.median),
         p999=max(overall.p999, _FACTOR * own.p999),
@@ -205,11 +210,13 @@ def bound_on(final: nn.Module, inputs: Inputs, expected: NDArray[np.float64], ov
     )
 
 
-def check_final(final_onnx: bytes, inputs: Inputs, expected: NDArray[np.float64], bound: Quantiles) -> tuple[str, ...]:
+def check_final(
+    final_onnx: bytes, inputs: Inputs, expected: NDArray[np.float64], bound: Quantiles, columns: slice = ALL
+) -> tuple[str, ...]:
     """What the whole sampler, threshold included, does outside the bound, in words; flips left out."""
     failures: list[str] = []
     for name, optimise in (("on", True), ("off", False)):
-        found = agreement(evaluate_runtime(final_onnx, inputs, optimise=optimise), expected)
+        found = agreement(evaluate_runtime(final_onnx, inputs, optimise=optimise), expected, columns=columns)
         failures += [
             f"after the threshold, optimisation {name}: {words}" for words in found.differences.exceeding(bound)
         ]
@@ -222,52 +229,62 @@ def _float32_of_torch(
     truth: NDArray[np.float64],
     threshold: NDArray[np.float64],
     hardest: NDArray[np.intp],
+    columns: slice,
 ) -> tuple[Quantiles, Quantiles, int]:
     """The bound, torch's own differences, and its threshold flips.
 
     Torch's maximum is looked for at its own hardest events and at those, `hardest`, of the runtime.
     """
     x = evaluate_torch(module, inputs, double=False)
-    first = agreement(x, truth).differences
-    flips = int((_hits(x, threshold) != _hits(truth, threshold))[:_THRESHOLD_EVENTS].sum())
-    hardest = np.union1d(hardest, _farthest(x, truth))
+    first = agreement(x, truth, columns=columns).differences
+    flips = int((_hits(x, threshold) != _hits(truth, threshold))[:_THRESHOLD_EVENTS, columns].sum())
+    hardest = np.union1d(hardest, _farthest(x, truth, columns))
     few = inputs.part(hardest)
-    largest = max(first.maximum, _moved(module, few))
+    largest = max(first.maximum, _moved(module, few, columns))
     for batch in _SPLITS:
         x = evaluate_torch(module, few, double=False, batch=batch)
-        largest = max(largest, agreement(x, truth[hardest]).differences.maximum)
-    least = rounding(truth)
+        largest = max(largest, agreement(x, truth[hardest], columns=columns).differences.maximum)
+    least = rounding(truth[:, columns])
+    # weights are few values: their quantile 99.9 % is that of single ones, and fluctuates as the largest does
+    rare = first.p999 if columns == ALL or truth[:, columns].size >= MINIMUM_VALUES else largest
     bound = Quantiles(
         median=max(_FACTOR * first.median, least.median),
-        p999=max(_FACTOR * first.p999, least.p999),
+        p999=max(_FACTOR * rare, least.p999),
         maximum=max(_FACTOR * largest, least.maximum),
     )
     return bound, first, flips
 
 
-def _farthest(x: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.intp]:
+def _farthest(x: NDArray[np.float64], truth: NDArray[np.float64], columns: slice) -> NDArray[np.intp]:
     """Indices of the events in which `x` is farthest from `truth`, zero-pattern flips left out."""
-    differences = np.where(((x == 0) != (truth == 0)).any(axis=1), -1.0, np.abs(x - truth).max(axis=1))
+    distances = np.abs(x[:, columns] - truth[:, columns]).max(axis=1)
+    differences = np.where(((x == 0) != (truth == 0)).any(axis=1), -1.0, distances)
     return np.argsort(differences)[-_HARDEST:]
 
 
-def _moved(module: nn.Module, inputs: Inputs) -> float:
+def _moved(module: nn.Module, inputs: Inputs, columns: slice) -> float:
     """The largest difference of torch's float32 when the events' noise moves by one spacing or none."""
     steps = np.random.default_rng(0).integers(-1, 2, (_MOVES, *inputs.noise.shape))
     noise = (inputs.noise + steps * np.spacing(inputs.noise)).astype(np.float32)
     near = Inputs(cond=np.tile(inputs.cond, (_MOVES, 1)), noise=noise.reshape(-1, inputs.noise.shape[1]))
     truth = evaluate_torch(module, near, double=True)
-    return agreement(evaluate_torch(module, near, double=False), truth).differences.maximum
+    return agreement(evaluate_torch(module, near, double=False), truth, columns=columns).differences.maximum
 
 
 def _flipped(
-    final_onnx: bytes, inputs: Inputs, truth: NDArray[np.float64], threshold: NDArray[np.float64], *, optimise: bool
+    final_onnx: bytes,
+    inputs: Inputs,
+    truth: NDArray[np.float64],
+    threshold: NDArray[np.float64],
+    columns: slice,
+    *,
+    optimise: bool,
 ) -> NDArray[np.bool_]:
     """Where the first events have a hit here and none in float64, or the other way round, (M, D)."""
     few = inputs.part(slice(_THRESHOLD_EVENTS))
     hits = evaluate_runtime(final_onnx, few, optimise=optimise) != 0
     flipped: NDArray[np.bool_] = hits != _hits(truth[:_THRESHOLD_EVENTS], threshold[:_THRESHOLD_EVENTS])
-    return flipped
+    return flipped[:, columns]
 
 
 def _hits(x: NDArray[np.float64], threshold: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -53,9 +53,9 @@ class Guarded(nn.Module):
         cond = torch.where(cond > self.low, cond, self.low)
         return torch.where(cond < self.high, cond, self.high)
 
-    def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
-        """Shape (N, C) and (N, Z) to (N, D)."""
-        x: Tensor = self.sampler(self.clamp(cond), noise)
+    def forward(self, cond: Tensor, noise: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Shape (N, C) and (N, Z) to (N, D), and (N, 1) of weighted events."""
+        x: Tensor | tuple[Tensor, Tensor] = self.sampler(self.clamp(cond), noise)
         return x
 
 
@@ -152,8 +152,7 @@ def _generic(conditions: Sequence[Condition], described: Mapping[str, object], t
 def _par04(
     conditions: Sequence[Condition], described: Mapping[str, object], threshold_mev: float, max_energy_gev: float
 ) -> Profile:
-    output = described.get("output")
-    if isinstance(output, dict) and "weight" in output:
+    if "weight" in described:
         raise ConfigError(
             "Par04 knows no weighted events",
             found=described.get("kind"),

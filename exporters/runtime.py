@@ -41,7 +41,8 @@ class OnnxGenerator:
         metadata: everything the model says about itself.
         conditions: the columns of the condition, with units and valid ranges.
         noise_dim: standard normal numbers an event needs.
-        n_outputs: numbers an event has.
+        n_outputs: numbers an event has, its weight not counted.
+        weighted: whether events have weights.
         provider: where it runs, "cpu" or "cuda".
 
     Raises:
@@ -77,9 +78,17 @@ class OnnxGenerator:
         with _damage_as_error(names.model):
             properties = self._session.get_modelmeta().custom_metadata_map
             self.metadata: dict[str, Any] = from_properties(properties, where=names.model)
+            if self.metadata["noise"] is None:
+                raise ConfigError(
+                    "this file maps events and generates none",
+                    where=names.model,
+                    found=self.metadata["task"],
+                    remedy="open it with onnxruntime: inputs and outputs stand in its manifest",
+                )
             self.conditions = read_conditions(self.metadata, where=str(names.model))
             self.noise_dim = int(self.metadata["noise"]["width"])
             self.n_outputs = int(self._session.get_outputs()[0].shape[1])
+            self.weighted = len(self._session.get_outputs()) > 1
             encoding = self.metadata["encoding"]
             self._encoding = None if encoding is None else Par04Encoding.from_dict(encoding)
             self._n_columns = len(self.conditions if self._encoding is None else self._encoding.names)
@@ -112,18 +121,38 @@ class OnnxGenerator:
 
         Raises:
             ConditionError: wrong shape, or outside the valid range under the policy "error".
+            ConfigError: the events have weights.
         """
+        self._require_plain("sample_weighted")
+        return self._sample(conditions, seed, first_event, batch, out_of_range)
+
+    def sample_weighted(
+        self,
+        conditions: ArrayLike,
+        *,
+        seed: int,
+        first_event: int = 0,
+        batch: int = 128,
+        out_of_range: OutOfRange | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Sample events with their weights: (N, D) and (N,), 1 where events have none. Arguments as in `sample`."""
+        return self._apart(self._sample(conditions, seed, first_event, batch, out_of_range))
+
+    def _sample(
+        self, conditions: ArrayLike, seed: int, first_event: int, batch: int, out_of_range: OutOfRange | None
+    ) -> NDArray[np.float32]:
+        """Events (N, D), and their weights as one column more."""
         if batch < 1:
             raise ConfigError("the batch size must be positive", found=batch)
         cond = apply_policy(self._columns(conditions), self.conditions, out_of_range or self._policy)
-        x = np.empty((len(cond), self.n_outputs), dtype=np.float32)
+        x = np.empty((len(cond), self.n_outputs + self.weighted), dtype=np.float32)
         for start in range(0, len(cond), batch):
             part = cond[start : start + batch]
             noise = normal_noise(seed, first_event + start, len(part), self.noise_dim)
             if self._encoding is None:
-                x[start : start + len(part)] = self.run(part, noise)
+                x[start : start + len(part)] = self._run(part, noise)
             else:
-                cells = self.run(self._encoding.columns(part), noise)
+                cells = self._run(self._encoding.columns(part), noise)
                 x[start : start + len(part)] = self._encoding.voxels_mev(cells, part)
         return x
 
@@ -138,7 +167,18 @@ class OnnxGenerator:
 
         Raises:
             ConditionError: wrong shape or type.
+            ConfigError: the events have weights.
         """
+        self._require_plain("run_weighted")
+        return self._run(cond, noise)
+
+    def run_weighted(
+        self, cond: NDArray[np.float32], noise: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `run`, with the weights of the events: (N, D) and (N,), 1 where events have none."""
+        return self._apart(self._run(cond, noise))
+
+    def _run(self, cond: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
         for name, array, width in (("cond", cond, self._n_columns), ("noise", noise, self.noise_dim)):
             if array.dtype != np.float32 or array.shape != (len(cond), width):
                 raise ConditionError(
@@ -148,6 +188,19 @@ class OnnxGenerator:
                     found=f"{array.dtype} of shape {array.shape}",
                 )
         return run(self._session, cond, noise)
+
+    def _apart(self, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if not self.weighted:
+            return rows, np.ones(len(rows), dtype=np.float32)
+        return np.ascontiguousarray(rows[:, :-1]), np.ascontiguousarray(rows[:, -1])
+
+    def _require_plain(self, instead: str) -> None:
+        if self.weighted:
+            raise ConfigError(
+                "the events of this file have weights, without which they follow another distribution",
+                where=str(self.metadata.get("kind")),
+                remedy=f"call {instead}(...), which gives events and weights",
+            )
 
     def _columns(self, conditions: ArrayLike) -> NDArray[np.float32]:
         """Conditions as (N, C) float32."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exporters.contract import OUTPUT, WEIGHT
 from exporters.dependencies import open_model, run
-from exporters.golden import Agreement, agreement, disagreements, read_golden
+from exporters.golden import Agreement, agreement, disagreements, outputs_apart, read_golden
 from exporters.manifest import Names, check_hash, from_properties, read_manifest
 from exporters.tolerance import Quantiles
 from hepflows.errors import ArtefactError
@@ -26,11 +27,13 @@ class Verification:
 
     Attributes:
         model: the file.
-        unit: unit of the differences.
+        unit: unit of the differences; weights are compared apart.
         events: number of golden events.
         bound: differences that are allowed.
         runs: agreement by graph optimisation ("on", "off").
         failures: what lies outside the tolerance, in words.
+        weight_bound: differences that are allowed in the weights; None where events have none.
+        weight_runs: their agreement by graph optimisation.
     """
 
     model: Path
@@ -39,6 +42,8 @@ class Verification:
     bound: Quantiles
     runs: Mapping[str, Agreement]
     failures: tuple[str, ...]
+    weight_bound: Quantiles | None = None
+    weight_runs: Mapping[str, Agreement] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -54,6 +59,12 @@ class Verification:
             "bound": self.bound.to_dict(),
             "runs": {
                 name: {**run.differences.to_dict(), "threshold_flips": run.flips} for name, run in self.runs.items()
+            },
+            "weight": None
+            if self.weight_bound is None
+            else {
+                "bound": self.weight_bound.to_dict(),
+                "runs": {name: run.differences.to_dict() for name, run in self.weight_runs.items()},
             },
             "passed": self.passed,
             "failures": list(self.failures),
@@ -77,12 +88,20 @@ def verify(path: str | os.PathLike[str], *, threads: int | None = None) -> Verif
     golden = read_golden(names.golden)
     check_hash(names.golden, manifest["golden"]["sha256"])
     cond, noise = golden.cond.astype(np.float32), golden.noise.astype(np.float32)
-    runs: dict[str, Agreement] = {}
     failures: list[str] = []
     metadata = manifest["metadata"]
+    io = metadata.get("io") or {}
+    outputs = {output.get("name"): output.get("width", 0) for output in io.get("outputs", ())}
+    width = sum(outputs.values())
+    places = outputs_apart(width, weighted=WEIGHT in outputs)
     try:
-        bound = Quantiles.from_dict(metadata["tolerance"]["golden_bound"])
-        steps = bool(metadata["tolerance"]["steps"])
+        tolerance = metadata["tolerance"]
+        steps = bool(tolerance["steps"])
+        scale = np.asarray(tolerance.get("scale", 1.0), dtype=np.float64)
+        bounds = {
+            name: Quantiles.from_dict((tolerance[WEIGHT] if name == WEIGHT else tolerance)["golden_bound"])
+            for name in places
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(
             "the manifest is incomplete",
@@ -90,8 +109,7 @@ def verify(path: str | os.PathLike[str], *, threads: int | None = None) -> Verif
             expected="tolerance.golden_bound with median, p999, maximum; tolerance.steps",
             remedy="restore the manifest, or export the generator again",
         ) from error
-    io = metadata.get("io") or {}
-    width = sum(output.get("width", 0) for output in io.get("outputs", ()))
+    runs: dict[str, dict[str, Agreement]] = {name: {} for name in places}
     if golden.expected.shape[1] != width:
         raise ArtefactError(
             "the golden file belongs to another model",
@@ -108,15 +126,19 @@ def verify(path: str | os.PathLike[str], *, threads: int | None = None) -> Verif
                 where=names.manifest,
                 remedy="restore the manifest, or export the generator again",
             )
-        x = run(runtime, cond, noise)
-        runs[name] = agreement(x, golden.expected, steps=steps)
-        words = disagreements(runs[name], bound)
-        failures += [f"optimisation {name}: {word}" for word in words]
+        x = run(runtime, cond, noise) / scale
+        for output, columns in places.items():
+            found = agreement(x, golden.expected / scale, steps=steps, columns=columns)
+            runs[output][name] = found
+            label = f"optimisation {name}: " + ("weight: " if output == WEIGHT else "")
+            failures += [label + word for word in disagreements(found, bounds[output])]
     return Verification(
         model=names.model,
         unit=str((metadata["output"] or {}).get("unit")),
         events=len(cond),
-        bound=bound,
-        runs=runs,
+        bound=bounds[OUTPUT],
+        runs=runs[OUTPUT],
         failures=tuple(failures),
+        weight_bound=bounds.get(WEIGHT),
+        weight_runs=runs.get(WEIGHT, {}),
     )

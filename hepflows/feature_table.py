@@ -46,6 +46,7 @@ class FeatureTable:
         condition_values: shape (N, C), float64.
         provenance: file and selection that the events come from.
         more: further columns (N,) by name, which are carried along.
+        weights: of the events (N,), carried along; None where all count the same.
     """
 
     features: tuple[Column, ...]
@@ -54,6 +55,7 @@ class FeatureTable:
     condition_values: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     provenance: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if not self.conditions and self.condition_values.shape != (len(self.values), 0):
@@ -65,6 +67,8 @@ class FeatureTable:
         ):
             if values.shape != (n, len(columns)):
                 raise DataError("table has the wrong shape", where=what, expected=(n, len(columns)), found=values.shape)
+        if self.weights is not None and self.weights.shape != (n,):
+            raise DataError("table has the wrong shape", where="weights", expected=(n,), found=self.weights.shape)
         names = [column.name for column in (*self.features, *self.conditions)]
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -92,6 +96,7 @@ class FeatureTable:
             values=self.values[index],
             condition_values=self.condition_values[index],
             more={name: values[index] for name, values in self.more.items()},
+            weights=None if self.weights is None else self.weights[index],
         )
 
     def complete(self) -> NDArray[np.bool_]:

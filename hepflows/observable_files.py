@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepflows.errors import ConfigError, DataError
+from hepflows.errors import ConfigError
 from hepflows.feature_table import Column, FeatureTable, pick
 from hepflows.files import require_file
 from hepflows.table_files import is_table, read_table
@@ -45,7 +45,7 @@ def read_observables(
 
     Raises:
         ConfigError: no observables are named for events, or a name is unknown.
-        DataError: the file or its content cannot be used, or the events have weights.
+        DataError: the file or its content cannot be used.
     """
     file = require_file(path)
     if task is None and _is_plain_table(file):
@@ -65,6 +65,7 @@ def read_observables(
         conditions=parts[0].conditions,
         condition_values=np.concatenate([part.condition_values for part in parts]),
         provenance={"file": str(file), "task": reader.name},
+        weights=_weights(parts),
     )
 
 
@@ -94,16 +95,11 @@ def _measured(
     inputs: str | None,
     where: Path,
 ) -> FeatureTable:
-    if getattr(events, "weights", None) is not None:
-        raise DataError(
-            "the events have weights, which morphing and manifolds do not know",
-            where=where,
-            remedy="unweight them first, or read them without weights",
-        )
     if inputs is None:
         features, values = _observables(task, events, observables, where=where)
     else:
         features, values = _inputs(task, events, inputs, where=where)
+    weights = getattr(events, "weights", None)
     known = task.conditions_of(events)
     given = pick(known, conditions, what="condition", where=where)
     return FeatureTable(
@@ -113,7 +109,13 @@ def _measured(
         condition_values=np.stack([np.asarray(v, np.float64) for v in given], axis=1)
         if given
         else np.empty((len(events), 0)),
+        weights=None if weights is None else np.asarray(weights, np.float64),
     )
+
+
+def _weights(parts: Sequence[FeatureTable]) -> Any:
+    given = [part.weights for part in parts if part.weights is not None]
+    return np.concatenate(given) if given else None
 
 
 def _observables(

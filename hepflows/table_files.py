@@ -1,7 +1,8 @@
 """Tables of observables in HDF5 and Parquet.
 
 HDF5: attribute ``schema`` = ``hepflows-features/1``; groups ``features``, ``conditions`` and ``more`` with one data set
-(N,) a column, each with the attributes ``unit`` and ``log``. Parquet: one flat column of numbers each; the entry
+(N,) a column, each with the attributes ``unit`` and ``log``; of weighted events also the group ``weights`` with one
+data set of that name. Parquet: one flat column of numbers each; the entry
 ``hepflows-features/1`` of the file's metadata says in JSON which is which. A Parquet file without that entry is taken
 as well: all its columns of numbers are observables, except those that are chosen as conditions.
 """
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "hepflows-features/1"
 _HDF5: Final = (".h5", ".hdf5")
-_ROLES: Final = ("features", "conditions", "more")
+_WEIGHTS: Final = "weights"
+_ROLES: Final = ("features", "conditions", "more", _WEIGHTS)
 _Roles = dict[str, dict[str, tuple[Column, "NDArray[np.float64]"]]]
 
 
@@ -82,6 +84,7 @@ def read_table(
         condition_values=_stacked(given, n),
         provenance={"file": str(file)},
         more={name: roles["more"][name][1] for name in roles["more"] if name not in (*observables, *wanted)},
+        weights=roles[_WEIGHTS][_WEIGHTS][1] if _WEIGHTS in roles[_WEIGHTS] else None,
     )
 
 
@@ -126,6 +129,7 @@ def _columns(table: FeatureTable) -> Mapping[str, list[tuple[Column, NDArray[Any
         "features": [(column, table.values[:, k]) for k, column in enumerate(table.features)],
         "conditions": [(column, table.condition_values[:, k]) for k, column in enumerate(table.conditions)],
         "more": [(Column(name=name), values) for name, values in table.more.items()],
+        _WEIGHTS: [] if table.weights is None else [(Column(name=_WEIGHTS), table.weights)],
     }
 
 
@@ -160,6 +164,8 @@ def _write_hdf5(table: FeatureTable, path: Path) -> None:
     with h5py.File(path, "w", track_order=True) as file:
         file.attrs["schema"] = SCHEMA
         for role, entries in _columns(table).items():
+            if role == _WEIGHTS and not entries:
+                continue
             group = file.create_group(role, track_order=True)
             for column, values in entries:
                 data = group.create_dataset(column.name, data=values)

@@ -28,6 +28,46 @@ def are_weighted(weights: NDArray[np.floating] | None) -> bool:
     return weights is not None and bool(np.any(weights != weights[0]))
 
 
+def training_weights(
+    weights: NDArray[np.floating] | None, *, at_least: float, where: object = None
+) -> NDArray[np.float64] | None:
+    """Weights (N,) as a training takes them, with a mean of 1; None where all events count the same.
+
+    Raises:
+        DataError: negative weights, weights that are not finite, or fewer than `at_least` effective events.
+    """
+    if weights is None:
+        return None
+    w = np.asarray(weights, np.float64)
+    if not np.isfinite(w).all() or (w < 0).any():
+        raise DataError(
+            "weights must be finite and not negative: no density has others",
+            where=where,
+            found=f"{int((~np.isfinite(w)).sum())} not finite, {int((w < 0).sum())} negative of {len(w)}",
+            remedy="train on a sample of positive weights",
+        )
+    size = effective_sample_size(w)[0]
+    if size < at_least:
+        raise DataError(
+            "few events carry all the weight",
+            where=where,
+            expected=f"an effective sample size of {at_least:g} or more",
+            found=f"{size:.3g} of {len(w)} events",
+            remedy="use more events, or clip the weights",
+        )
+    return w / w.mean() if are_weighted(w) else None
+
+
+def weighted_quantiles(
+    values: NDArray[np.floating], shares: NDArray[np.float64], weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Smallest values (K,) of (N,) up to which at least these shares (K,) of the weight lie."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(np.asarray(weights, np.float64)[order])
+    at = np.searchsorted(reached, shares * reached[-1] * (1 - 1e-12))
+    return np.asarray(values[order][np.minimum(at, len(values) - 1)], np.float64)
+
+
 def effective_sample_size(weights: NDArray[np.floating]) -> tuple[float, float]:
     """Kish's effective sample size (sum w)^2 / sum w^2 and its statistical uncertainty.
 

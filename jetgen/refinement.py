@@ -27,14 +27,18 @@ if TYPE_CHECKING:
     from jetgen.jets import Jets
 
 _LEAST_PT = 1e-6
+_PAIRED = 30  # constituents, bounds the memory
+_NEAR = 0.1  # angle of near pairs
+_TINY = 1e-8
 
 
 class JetFeatures(nn.Module):
-    """Slots (N, 4 P) of eta, phi, pT and mask, and conditions (N, C), to classifier inputs (N, 4 P + 4 + C).
+    """Slots (N, 4 P) of eta, phi, pT and mask, and conditions (N, C), to classifier inputs (N, 4 P + 10 + C).
 
     A constituent has 5 eta, 5 phi, log10(pT) / 2 + 1 and 1, an empty slot four zeros; then 10 times the relative
-    mass, the share of filled slots, 10 times the missing pT, 10 times the width sum pT sqrt(eta^2 + phi^2); and the
-    conditions.
+    mass, the share of filled slots, 10 times the missing pT, 10 times the width sum pT sqrt(eta^2 + phi^2); six sums
+    over pairs of the 30 hardest constituents, without which a perceptron does not find subjets, see `_pair_sums`; and
+    the conditions.
     """
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
@@ -45,7 +49,8 @@ class JetFeatures(nn.Module):
         columns = torch.stack([5 * eta, 5 * phi, log_pt, mask], dim=2).flatten(1)
         width = (pt * (eta * eta + phi * phi + 1e-12).sqrt()).sum(1, keepdim=True)
         shapes = [10 * _mass(eta, phi, pt), mask.mean(1, keepdim=True), 10 * (1 - pt.sum(1, keepdim=True)), 10 * width]
-        return torch.cat([columns, *shapes, cond], dim=1)
+        pairs = _pair_sums(*(part[:, :_PAIRED] for part in (eta, phi, pt)))
+        return torch.cat([columns, *shapes, pairs, cond], dim=1)
 
 
 class JetRefinement:
@@ -124,3 +129,23 @@ def _mass(eta: Tensor, phi: Tensor, pt: Tensor) -> Tensor:
     half_phi = 0.5 * (phi[:, :, None] - phi[:, None, :])
     pairs = 2 * (sinh(half_eta) ** 2 + half_phi.sin() ** 2) * pt[:, :, None] * pt[:, None, :]
     return (pairs.sum(2).sum(1) + 1e-12).sqrt().unsqueeze(1)
+
+
+def _pair_sums(eta: Tensor, phi: Tensor, pt: Tensor) -> Tensor:
+    """Sums over pairs of constituents (N, P) that tell of subjets: log10 of six numbers, (N, 6).
+
+    Energy correlators sum z_i z_j theta_ij^beta for beta of 1/2 and 2, of three constituents in a triangle and of four
+    in a square (Larkoski, Salam, Thaler, arXiv:1305.0007; Komiske, Metodiev, Thaler, arXiv:1712.07124), the share of
+    near pairs, and the mean distance to the nearest neighbour.
+    """
+    squares = (eta[:, :, None] - eta[:, None, :]) ** 2 + (phi[:, :, None] - phi[:, None, :]) ** 2
+    # the derivative of a root at 0 is none
+    theta = (squares + 1e-12).sqrt()
+    weights = pt[:, :, None] * pt[:, None, :]
+    paths = (theta * pt[:, None, :]) @ theta  # from i over all j to k
+    present = (pt > 0).to(pt.dtype)
+    others = torch.where((squares > 1e-12) & (present[:, None, :] > 0), squares, torch.ones_like(squares))
+    nearest = (pt * others.amin(2).sqrt()).sum(1)
+    sums = [theta.sqrt(), squares, theta * paths, paths * paths, (-squares / _NEAR**2).exp()]
+    found = torch.stack([*((weights * part).sum((1, 2)) for part in sums), nearest], dim=1)
+    return (found + _TINY).log() * (1 / math.log(10))

@@ -134,6 +134,7 @@ def check(
     from hepflows.files import check_output
     from hepflows.manifold.artefact import Manifold
     from hepflows.table_files import check_suffix
+    from hepflows.weights import training_weights
 
     if fail_above is not None and not 0 <= fail_above < 1:
         raise ConfigError("not a share of events", where="--fail-above", expected="0 to 1", found=fail_above)
@@ -145,10 +146,12 @@ def check(
     scores = trained.score(table, density=density)
     if out is not None:
         _write(table, scores, out, force=force)
-    judged = scores.p_value[~np.isnan(scores.p_value)]
+    counted = ~np.isnan(scores.p_value)
+    judged = scores.p_value[counted]
     if not len(judged):
         raise DataError("no event has all observables", where=events)
-    off = float((judged < _SUSPECT).mean())
+    weights = training_weights(table.select(counted).weights, at_least=1, where=events)
+    off = float(np.average(judged < _SUSPECT, weights=weights))
     reporter = terminal_reporter()
     if len(judged) < len(table):
         reporter.message(f"{len(table) - len(judged)} events lack an observable and are not counted")

@@ -168,8 +168,13 @@ def apply(
 
 
 def _mean_movement(table: FeatureTable) -> float:
-    moved = table.more["movement"][table.more["morphed"] > 0]
-    return float(moved.mean()) if len(moved) else 0.0
+    import numpy as np
+
+    kept = table.select(table.more["morphed"] > 0)
+    if len(kept) == 0:
+        return 0.0
+    weights = kept.weights if kept.weights is not None and kept.weights.sum() > 0 else None
+    return float(np.average(kept.more["movement"], weights=weights))
 
 
 def _summary(morphing: Morphing) -> list[str]:

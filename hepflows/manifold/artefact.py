@@ -38,7 +38,8 @@ class Scores:
 
     Attributes:
         reconstruction_error: root mean square distance to the manifold over the observables, in standard deviations.
-        p_value: share of held-out training events that are farther from the manifold, at least 1 / (n + 1) of n.
+        p_value: share of held-out training events, by their weights, that are farther from the manifold, at least
+            1 / (n + 1) of n.
         log_prob: log density at the projection, per volume of the manifold in the observables' units; None if it was
             not asked for.
     """
@@ -148,7 +149,7 @@ class Manifold:
     def _p_value(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
         known = np.asarray(self.document.extra["error_quantiles"], dtype=np.float64)
         above = 1 - np.interp(errors, known, np.linspace(0, 1, len(known)), left=0.0, right=1.0)
-        n: Any = self.document.metrics["n_held_out"]
+        n: Any = self.document.metrics["n_effective"]
         return np.asarray(np.maximum(above, 1 / (n + 1)))
 
     def _in_chunks(self, evaluate: Any, table: FeatureTable, *, width: int) -> NDArray[np.float64]:

@@ -19,10 +19,11 @@ from hepflows.manifold.artefact import KIND, QUANTILES, TASK, Manifold
 from hepflows.manifold.model import ManifoldModel
 from hepflows.train.checkpoint import identity
 from hepflows.train.loop import fit
-from hepflows.train.objectives import MaximumLikelihood, in_chunks
+from hepflows.train.objectives import MaximumLikelihood, in_chunks, weighted_mean
 from hepflows.train.run import Run
 from hepflows.train.seeding import seeded
 from hepflows.train.split import split_events
+from hepflows.weights import effective_sample_size, training_weights, weighted_quantiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from hepflows.feature_table import FeatureTable
     from hepflows.manifold.config import ManifoldConfig
     from hepflows.train.loop import FitResult
+    from hepflows.train.split import Split
 
 __all__ = ["ReconstructionObjective", "fit_manifold"]
 
@@ -44,20 +46,28 @@ class ReconstructionObjective:
         model: its outer flow is trained.
         training: scaled training events (N, d).
         held_out: scaled validation events.
+        weights: of training and of validation events, each with a mean of 1; None where all count the same.
     """
 
-    def __init__(self, model: ManifoldModel, training: Tensor, held_out: Tensor) -> None:
-        self._model, self._training, self._held_out = model, training, held_out
+    def __init__(
+        self,
+        model: ManifoldModel,
+        training: Tensor,
+        held_out: Tensor,
+        weights: tuple[Tensor | None, Tensor | None] = (None, None),
+    ) -> None:
+        self._model, self._training, self._held_out, self._weights = model, training, held_out, weights
 
     def training_loss(self, index: Tensor) -> Tensor:
         """Loss of a batch."""
-        y = self._training[index.to(self._training.device)]
-        return ((self._model.reconstruct(y) - y) ** 2).mean()
+        index = index.to(self._training.device)
+        y, weights = self._training[index], self._weights[0]
+        return weighted_mean((self._model.reconstruct(y) - y) ** 2, None if weights is None else weights[index])
 
     def validation_loss(self) -> float:
         """Loss of the held-out events."""
         parts = [(self._model.reconstruct(y) - y) ** 2 for y, _ in in_chunks((self._held_out, None), _CHUNK)]
-        return float(torch.cat(parts).double().mean())
+        return float(weighted_mean(torch.cat(parts).double(), self._weights[1]))
 
 
 def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None = None) -> Manifold:
@@ -98,7 +108,9 @@ def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None
     model, y = model.to(run.device), y.to(run.device)
     context = None if context is None else context.to(run.device)
     train, held_out = (torch.from_numpy(part).to(run.device) for part in split)
-    known = identity(config.model_dump_json(), complete.values, complete.condition_values)
+    weights = _weights(complete, split, run.device)
+    given = [] if complete.weights is None else [complete.weights]
+    known = identity(config.model_dump_json(), complete.values, complete.condition_values, *given)
 
     def trained(part: str, title: str, settings: Any, objective: Any) -> FitResult:
         return fit(
@@ -114,7 +126,7 @@ def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None
             identity=known,
         )
 
-    objective = ReconstructionObjective(model, y[train], y[held_out])
+    objective = ReconstructionObjective(model, y[train], y[held_out], weights)
     first = trained("outer", "manifold (outer flow)", config.manifold_training, objective)
     with torch.no_grad():
         u = torch.cat([model.encode(part) for part, _ in in_chunks((y, None), _CHUNK)])
@@ -124,17 +136,46 @@ def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None
         return u[index], None if context is None else context[index]
 
     likelihood = MaximumLikelihood(
-        model.inner, lambda index: rows(train[index.to(train.device)]), lambda: rows(held_out)
+        model.inner,
+        lambda index: rows(train[index.to(train.device)]),
+        lambda: rows(held_out),
+        weights=None if (own := weights[0]) is None else lambda index: own[index.to(own.device)],
+        validation_weights=weights[1],
     )
     second = trained("inner", "density (inner flow)", config.density_training, likelihood)
     model = model.to("cpu").eval()
     training = {"outer": first.summary(), "inner": second.summary(), "n_train": len(train)}
     document = _document(complete, config, run, training)
-    errors = Manifold(model, document).errors(complete.select(split.validation))
-    quantiles = np.quantile(errors, np.linspace(0, 1, QUANTILES))
-    metrics: dict[str, Any] = {"reconstruction_error": float(np.sqrt((errors**2).mean())), "n_held_out": len(errors)}
+    events = complete.select(split.validation)
+    errors = Manifold(model, document).errors(events)
+    shares = np.linspace(0, 1, QUANTILES)
+    if events.weights is None:
+        quantiles, size = np.quantile(errors, shares), float(len(errors))
+    else:
+        quantiles = weighted_quantiles(errors, shares, events.weights)
+        size = effective_sample_size(events.weights)[0]
+    metrics: dict[str, Any] = {
+        "reconstruction_error": float(np.sqrt(np.average(errors**2, weights=events.weights))),
+        "n_held_out": len(errors),
+        "n_effective": size,
+    }
     extra = {**document.extra, "error_quantiles": quantiles.tolist()}
     return Manifold(model, document.model_copy(update={"metrics": metrics, "extra": extra}))
+
+
+def _weights(table: FeatureTable, split: Split, device: str) -> tuple[Tensor | None, Tensor | None]:
+    """Weights of training and held-out events, each with a mean of 1."""
+    if table.weights is None:
+        return None, None
+    where = table.provenance.get("file")
+    train, held_out = (
+        training_weights(table.weights[part], at_least=least, where=where)
+        for part, least in ((split.train, _LEAST_EVENTS // 2), (split.validation, 1))
+    )
+    return (
+        None if train is None else torch.from_numpy(train).to(device),
+        None if held_out is None else torch.from_numpy(held_out).to(device),
+    )
 
 
 def _prepared(

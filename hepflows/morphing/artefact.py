@@ -91,7 +91,7 @@ class Morphing:
         )
 
     def movement(self, table: FeatureTable, *, seed: int) -> dict[str, Any]:
-        """How far complete events of a table move; see `movement_statistics`.
+        """How far complete events of a table move, by their weights; see `movement_statistics`.
 
         Raises:
             DataError: other observables or conditions, or no complete event.
@@ -103,7 +103,8 @@ class Morphing:
         uniform = uniform_noise(seed, 0, len(table), len(self.features), stream=_STREAM)
         before = spread(table.values, self.grids, uniform)
         scaled, moved, after = self._evaluate(before, table.condition_values, 0)
-        return movement_statistics(scaled, moved, before, after, [column.name for column in self.features])
+        names = [column.name for column in self.features]
+        return movement_statistics(scaled, moved, before, after, names, table.weights)
 
     def save(self, directory: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write the artefact directory; see `hepflows.artefact.save_artefact`."""

@@ -13,6 +13,7 @@ from hepflows.discrete import Grid, find_grid, spread
 from hepflows.errors import DataError
 from hepflows.feature_table import FeatureTable, require_same_columns
 from hepflows.train.split import Split, split_events
+from hepflows.weights import training_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,6 +37,24 @@ class MorphingSet:
 
     table: FeatureTable
     split: Split
+
+    def weights(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Weights of the training and of the held-out events, each with a mean of 1; None where all count the same.
+
+        Raises:
+            DataError: weights that no density has, or that leave too few effective events.
+        """
+        where = self.table.provenance.get("file")
+        if self.table.weights is None:
+            return None, None
+        train, held_out = (
+            training_weights(self.table.weights[part], at_least=least, where=where)
+            for part, least in ((self.split.train, _LEAST_EVENTS), (self.split.validation, 1))
+        )
+        return (
+            None if train is None else torch.from_numpy(train),
+            None if held_out is None else torch.from_numpy(held_out),
+        )
 
 
 def make_sets(

@@ -25,7 +25,7 @@ import torch
 
 from hepflows.artefact import GeneratorDocument
 from hepflows.config import build, config_to_dict
-from hepflows.draws import integers
+from hepflows.draws import integers, of_whole_batch
 from hepflows.errors import ConfigError
 from hepflows.morphing.artefact import TASK, Morphing
 from hepflows.morphing.config import MorphingConfig
@@ -39,12 +39,16 @@ from hepflows.train.run import Run
 from hepflows.train.seeding import seeded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from hepflows.feature_table import FeatureTable
     from hepflows.flow import ConditionalFlow
     from hepflows.morphing.data import MorphingSet
     from hepflows.train.objectives import Batch
+
+    _Weights = tuple[Tensor | None, Tensor | None]
 
 __all__ = ["fit_morphing"]
 
@@ -85,17 +89,20 @@ def fit_morphing(
             model.condition_scaling.fit(*(as_tensor(one.table.condition_values) for one in (first, second)))
     model = model.to(run.device)
     batches = [_scaled(model, one, numbers, run.device) for one, numbers in zip((first, second), values, strict=True)]
-    known = identity(config.model_dump_json(), *values)
+    weights = [one.weights() for one in (first, second)]
+    given = [one.table.weights for one in (first, second) if one.table.weights is not None]
+    known = identity(config.model_dump_json(), *values, *given)
     summaries = {}
-    for name, flow, batch, one in (
-        ("source", model.source, batches[0], first),
-        ("target", model.target, batches[1], second),
+    for name, flow, batch, one, own in (
+        ("source", model.source, batches[0], first, weights[0]),
+        ("target", model.target, batches[1], second, weights[1]),
     ):
         if densities is None:
-            summaries[name] = _fit_density(flow, batch, one, config, run, f"density of the {name}", name, known)
+            summaries[name] = _fit_density(flow, _parts(batch, one), own, config, run, name, known)
         flow.requires_grad_(requires_grad=False)
     if model.transport is not None:
-        summaries["transport"] = _fit_transport(model, batches, (first, second), config, run, known)
+        parts = [_parts(batch, one) for batch, one in zip(batches, (first, second), strict=True)]
+        summaries["transport"] = _fit_transport(model, parts, weights, config, run, known)
     model = model.to("cpu").eval()
     morphing = Morphing(model, _document(first, second, config, run, summaries, [asdict(grid) for grid in grids]))
     held_out = first.table.select(first.split.validation)
@@ -140,23 +147,29 @@ def _parts(batch: Batch, one: MorphingSet) -> tuple[Batch, Batch]:
 
 def _fit_density(
     flow: ConditionalFlow,
-    batch: Batch,
-    one: MorphingSet,
+    parts: tuple[Batch, Batch],
+    weights: _Weights,
     config: MorphingConfig,
     run: Run,
-    title: str,
-    folder: str,
+    name: str,
     known: str,
 ) -> dict[str, Any]:
-    train, held_out = _parts(batch, one)
+    train, held_out = parts
+    objective = MaximumLikelihood(
+        flow,
+        lambda index: _rows(train, index),
+        lambda: held_out,
+        weights=_by_index(weights[0]),
+        validation_weights=weights[1],
+    )
     result = fit(
         flow,
-        MaximumLikelihood(flow, lambda index: _rows(train, index), lambda: held_out),
+        objective,
         len(train[0]),
         config.base_training,
         seed=config.seed,
-        title=title,
-        directory=run.folder(folder),
+        title=f"density of the {name}",
+        directory=run.folder(name),
         resume=run.resume,
         reporter=run.reporter,
         identity=known,
@@ -166,22 +179,25 @@ def _fit_density(
 
 def _fit_transport(
     model: MorphingModel,
-    batches: list[Batch],
-    sets: tuple[MorphingSet, MorphingSet],
+    parts: list[tuple[Batch, Batch]],
+    weights: list[_Weights],
     config: MorphingConfig,
     run: Run,
     known: str,
 ) -> dict[str, Any]:
     if model.transport is None:
         raise TypeError("base transfer has no transport to train")
-    (source, source_out), (target, target_out) = (_parts(batch, one) for batch, one in zip(batches, sets, strict=True))
+    (source, source_out), (target, target_out) = parts
+    draw = _drawing(len(target[0]), weights[1][0])
     objective = TransportObjective(
         model,
         lambda index: _rows(source, index),
-        lambda n: _rows(target, integers(len(target[0]), n)),
+        lambda n: _rows(target, draw(n)),
         (source_out, target_out),
         both=config.method != "unidirectional",
         penalty=config.penalty if config.method == "movement_penalty" else 0.0,
+        weights=_by_index(weights[0][0]),
+        held_out_weights=(weights[0][1], weights[1][1]),
     )
     result = fit(
         model.transport,
@@ -196,6 +212,23 @@ def _fit_transport(
         identity=known,
     )
     return result.summary()
+
+
+def _by_index(weights: Tensor | None) -> Callable[[Tensor], Tensor] | None:
+    return None if weights is None else lambda index: weights[index.cpu()]
+
+
+def _drawing(n: int, weights: Tensor | None) -> Callable[[int], Tensor]:
+    """What draws events at random, by their weights."""
+    if weights is None:
+        return lambda k: integers(n, k)
+    borders = weights.cumsum(0)
+
+    def draw(k: int) -> Tensor:
+        numbers = of_whole_batch(k, lambda n: torch.rand(n, dtype=borders.dtype))
+        return torch.searchsorted(borders, numbers * borders[-1]).clamp_max(n - 1)
+
+    return draw
 
 
 def _document(

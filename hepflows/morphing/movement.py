@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hepflows.weights import effective_sample_size, weighted_quantiles
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,6 +25,7 @@ def movement_statistics(
     before: NDArray[np.float64],
     after: NDArray[np.float64],
     names: Sequence[str],
+    weights: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Summary of a movement, JSON-able.
 
@@ -32,6 +35,7 @@ def movement_statistics(
         before: source events (N, D) in their units.
         after: the same events morphed.
         names: of the D observables.
+        weights: of the events (N,); None where all count the same.
 
     Returns:
         ``mean_l2``, ``median_l2``, ``q95_l2`` and ``mean_l1`` (mean over events of the sum over observables), all in
@@ -40,15 +44,25 @@ def movement_statistics(
     """
     moved = distances(scaled_before, scaled_after)
     shift = after - before
+    size = len(moved) if weights is None else effective_sample_size(weights)[0]
+
+    def mean(values: NDArray[np.float64]) -> float:
+        return float(np.average(values, weights=weights))
+
+    def quantile(share: float) -> float:
+        if weights is None:
+            return float(np.quantile(moved, share))
+        return float(weighted_quantiles(moved, np.array([share]), weights)[0])
+
     return {
         "n": len(moved),
-        "mean_l2": float(moved.mean()),
-        "error": float(moved.std() / np.sqrt(len(moved))),
-        "median_l2": float(np.median(moved)),
-        "q95_l2": float(np.quantile(moved, 0.95)),
-        "mean_l1": float(np.abs(scaled_after - scaled_before).sum(axis=1).mean()),
+        "mean_l2": mean(moved),
+        "error": float(np.sqrt(mean((moved - mean(moved)) ** 2) / size)),
+        "median_l2": quantile(0.5),
+        "q95_l2": quantile(0.95),
+        "mean_l1": mean(np.abs(scaled_after - scaled_before).sum(axis=1)),
         "features": {
-            name: {"mean_shift": float(shift[:, k].mean()), "mean_distance": float(np.abs(shift[:, k]).mean())}
+            name: {"mean_shift": mean(shift[:, k]), "mean_distance": mean(np.abs(shift[:, k]))}
             for k, name in enumerate(names)
         },
     }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hepflows.train.objectives import in_chunks
+from hepflows.train.objectives import in_chunks, weighted_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +33,9 @@ class TransportObjective:
         held_out: scaled validation events and contexts of source and target.
         both: train both directions; else the source alone.
         penalty: weight of the mean L1 distance moved.
+        weights: weights of source events, with a mean of 1, for their indices; None where all count the same. Those of
+            target events count in how they are drawn.
+        held_out_weights: of source and target.
     """
 
     def __init__(
@@ -44,16 +47,20 @@ class TransportObjective:
         *,
         both: bool,
         penalty: float,
+        weights: Callable[[Tensor], Tensor] | None = None,
+        held_out_weights: tuple[Tensor | None, Tensor | None] = (None, None),
     ) -> None:
         if model.transport is None:
             raise TypeError("base transfer has no transport to train")
         self._model, self._transport = model, model.transport
         self._source, self._target, self._held_out = source, target, held_out
         self._both, self._penalty = both, penalty
+        self._weights, self._held_out_weights = weights, held_out_weights
 
     def training_loss(self, index: Tensor) -> Tensor:
         """Loss of a batch of source events and, in both directions, of as many target events."""
-        forward = self._loss(*self._source(index), back=False).mean()
+        weights = None if self._weights is None else self._weights(index)
+        forward = weighted_mean(self._loss(*self._source(index), back=False), weights)
         if not self._both:
             return forward
         return 0.5 * (forward + self._loss(*self._target(len(index)), back=True).mean())
@@ -61,11 +68,11 @@ class TransportObjective:
     def validation_loss(self) -> float:
         """The same of the held-out events."""
         means = []
-        for events, back in zip(self._held_out, (False, True), strict=True):
+        for events, weights, back in zip(self._held_out, self._held_out_weights, (False, True), strict=True):
             if back and not self._both:
                 break
             parts = [self._loss(y, context, back=back) for y, context in in_chunks(events, _CHUNK)]
-            means.append(float(torch.cat(parts).double().mean()))
+            means.append(float(weighted_mean(torch.cat(parts).double(), weights)))
         return sum(means) / len(means)
 
     def _loss(self, y: Tensor, context: Tensor | None, *, back: bool) -> Tensor:

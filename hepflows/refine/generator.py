@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hepflows.refine.adapter import Adapter
     from hepflows.refine.refiner import Refiner
 
+_WEIGHT: Final = "weight of the event, density of the reference over that of the generator; 1 on average"
 BASE = "base"
 """Directory of the refined generator inside of the artefact."""
 
@@ -277,17 +278,15 @@ class WeightedGenerator(_Refined):
         return dataclasses.replace(events, weights=weights.astype(np.float32))
 
     def sampling_module(self, *, threshold: bool = True) -> nn.Module:
-        """Generator and weights as one module; the weight is the last column of the output."""
+        """Generator and weights as one module, cond (N, C), noise (N, Z) to events (N, D) and weights (N, 1)."""
         self._require_graph()
         return Weighted(self.base.sampling_module(threshold=threshold), self.features, self.ratio).eval()  # type: ignore[attr-defined]
 
     def export_metadata(self) -> dict[str, Any]:
-        """What a host needs to know; `output` names the column of the weight."""
+        """What a host needs to know; `weight` says what the weights are."""
         self._require_graph()
         described = self._own_metadata(self.base.export_metadata())  # type: ignore[attr-defined]
-        output = described["output"]
-        order = f"{output['order']}; the last column is the weight of the event"
-        return {**described, "output": {**output, "order": order, "weight": -1}}
+        return {**described, "weight": _WEIGHT}
 
     def _require_graph(self) -> None:
         if not hasattr(self.base, "sampling_module"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 if TYPE_CHECKING:
@@ -25,14 +24,14 @@ class RefinedLatents(nn.Module):
 
 
 class Weighted(nn.Module):
-    """A generator with the weight of each event as a last column: cond (N, C), noise (N, Z) to (N, D + 1)."""
+    """A generator with the weight of each event beside it: cond (N, C), noise (N, Z) to x (N, D), weight (N, 1)."""
 
     def __init__(self, sampler: nn.Module, features: nn.Module, ratio: nn.Module) -> None:
         super().__init__()
         self.sampler, self.features, self.ratio = sampler, features, ratio
 
-    def forward(self, cond: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, cond: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Events and weights."""
         x = self.sampler(cond, noise)
         weights = self.ratio(self.features(x, cond)).exp()
-        return torch.cat([x, weights[:, None]], dim=1)
+        return x, weights[:, None]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hepflows.classifier import fit_ratio
+from hepflows.errors import ConfigError
 from hepflows.refine.artefact import refined_document
-from hepflows.refine.generator import WeightedGenerator
+from hepflows.refine.generator import BASE, WeightedGenerator
 from hepflows.refine.samples import make_samples
 from hepflows.refine.unweighting import Unweighted, unweight
 from hepflows.train.progress import Reporter, SilentReporter
@@ -48,9 +49,16 @@ def dctr(
         provenance: what the artefact says of the reference.
 
     Raises:
+        ConfigError: the generator's events have weights already.
         DataError: the reference events cannot be used.
         RefinementError: the classifier separates both, or the weights explode.
     """
+    if isinstance(generator, WeightedGenerator):
+        raise ConfigError(
+            "the events of this generator have weights already",
+            found=generator.kind,
+            remedy=f"refine what it was made from, its directory {BASE}",
+        )
     reporter = reporter or SilentReporter()
     samples = make_samples(
         generator, events, adapter, copies=config.copies, seed=seed_of(config.seed, "dctr", 0), reporter=reporter

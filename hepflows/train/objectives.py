@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from hepflows.train import distributed
@@ -51,6 +52,8 @@ class MaximumLikelihood:
             anew at every step, so that it may add noise or mirror events.
         validation: the same for all validation events.
         chunk: validation events evaluated at once.
+        weights: weights of training events, with a mean of 1, for their indices; None where all count the same.
+        validation_weights: those of all validation events.
     """
 
     def __init__(
@@ -60,18 +63,32 @@ class MaximumLikelihood:
         validation: Callable[[], Batch],
         *,
         chunk: int = 1000,
+        weights: Callable[[Tensor], Tensor] | None = None,
+        validation_weights: Tensor | None = None,
     ) -> None:
         self._flow, self._training, self._validation, self._chunk = flow, training, validation, chunk
+        self._weights, self._validation_weights = weights, validation_weights
 
     def training_loss(self, index: Tensor) -> Tensor:
         """Negative log-likelihood of a batch, averaged over events."""
         x, context = self._training(index)
-        return -self._flow.log_prob(x, context).mean()
+        weights = None if self._weights is None else self._weights(index)
+        return -weighted_mean(self._flow.log_prob(x, context), weights)
 
     def validation_loss(self) -> float:
         """Negative log-likelihood of the validation events, averaged over events."""
-        chunks = distributed.own(in_chunks(self._validation(), self._chunk))
-        return -distributed.mean([self._flow.log_prob(x, context) for x, context in chunks])
+        batch, weights = self._validation(), self._validation_weights
+        counts = repeat(None) if weights is None else weights.split(self._chunk)
+        parts = distributed.own(zip(in_chunks(batch, self._chunk), counts, strict=False))
+        found = [(self._flow.log_prob(x, context), weight) for (x, context), weight in parts]
+        return -distributed.mean([value if w is None else value.double() * w.to(value.device) for value, w in found])
+
+
+def weighted_mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean over events, the first axis, of values; weights (N,) have a mean of 1 over the whole sample."""
+    if weights is None:
+        return values.mean()
+    return (values * weights.to(values).reshape(-1, *[1] * (values.ndim - 1))).mean()
 
 
 def in_chunks(batch: Batch, size: int) -> Iterator[Batch]:

@@ -12,7 +12,7 @@ import torch
 from calofast.reading import embedded_showers_path, read_showers
 from calofast.refinement import ShowerFeatures, ShowerRefinement
 from calofast.training import CaloFlow, fit
-from exporters import to_onnx
+from exporters import to_onnx, verify
 from exporters.events import ExportedGenerator
 from hepflows import registry
 from hepflows.classifier import ClassifierConfig
@@ -154,9 +154,17 @@ def test_exported_graphs_give_the_artefacts_events(refined, method, tmp_path: Pa
     if method == "dctr":
         same = close.all(axis=1)
         np.testing.assert_allclose(theirs.weights[same], ours.weights[same], rtol=0.02)
-        assert exported.document["output"]["weight"] == -1
+        (x, weight) = exported.document["io"]["outputs"]
+        assert (x["width"], weight["name"], weight["width"]) == (ours.voxels_mev.shape[1], "weight", 1)
+        assert exported.document["tolerance"]["weight"]["passed"]
+        assert verify(result.model).passed
     else:
         assert theirs.weights is None
+
+
+def test_weights_are_not_given_twice(refined, showers):
+    with pytest.raises(ConfigError, match="have weights already"):
+        refine(refined["dctr"], showers, "dctr", CONFIG)
 
 
 def test_samplers_are_not_exported(refined, tmp_path: Path):

@@ -85,8 +85,8 @@ def _sampled(path: Path, threads: int) -> list[str]:
         for column in [entry.low + (entry.high - entry.low) * steps]
     ]
     cond = np.stack(columns, axis=1) if columns else np.empty((_EVENTS, 0))
-    x = generator.sample(cond, seed=11, batch=64)
-    return [] if np.isfinite(x).all() else ["a sampled event is not finite"]
+    x, weights = generator.sample_weighted(cond, seed=11, batch=64)
+    return [] if np.isfinite(x).all() and np.isfinite(weights).all() else ["a sampled event is not finite"]
 
 
 def main() -> int:

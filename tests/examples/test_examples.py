@@ -120,3 +120,31 @@ def test_intervals_of_the_energy_scale_cover(example) -> None:
     assert estimates.mean() == pytest.approx(1.0, abs=0.02)
     assert inference.coverage(statistic, inference.WILKS_68) == pytest.approx(0.68, abs=0.25)
     assert inference.coverage(statistic, float(np.quantile(statistic, 0.68))) == pytest.approx(0.68, abs=0.02)
+
+
+@pytest.mark.parametrize("learn", ["classifier_ratio", "flow_ratio"])
+def test_the_class_fraction_is_estimated_and_covered(example, learn: str) -> None:
+    """Two Gaussians, whose ratio is known."""
+    inference = example("class_fraction")
+    rng = np.random.default_rng(0)
+    quarks, gluons = (rng.normal(shift, 1.0, (4000, 2)) for shift in (0.5, -0.5))
+    ratio = getattr(inference, learn)(quarks[:2000], gluons[:2000], epochs=8)
+    x = rng.normal(size=(500, 2))
+    exact = x.sum(1)  # log of exp(-|x - 0.5|^2 / 2) / exp(-|x + 0.5|^2 / 2)
+    inside = np.abs(exact) < 3
+    assert np.abs(np.log(ratio(x)) - exact)[inside].mean() < 0.4
+    test = quarks[2000:], gluons[2000:]
+    _, toys = inference.experiments(ratio, *test, 0.3, n=200, toys=300, seed=1)
+    threshold = float(np.quantile(toys, 0.68))
+    estimates, statistic = inference.experiments(ratio, *test, 0.3, n=200, toys=300, seed=2)
+    assert estimates.mean() == pytest.approx(0.3, abs=0.07)  # of the ratio, learned from few events
+    assert inference.coverage(statistic, threshold) == pytest.approx(0.68, abs=0.12)
+    assert inference.coverage(statistic, inference.WILKS_68) == pytest.approx(0.68, abs=0.2)
+
+
+def test_the_class_fraction_reads_jets(example) -> None:
+    from jetgen.reading import embedded_jets_path
+
+    values = example("class_fraction").read(embedded_jets_path(), (0.0, 0.1))
+    assert values.shape[1] == 4
+    assert np.isfinite(values).all()

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,11 @@ from calofast.training import CaloFlow, distill, fit
 from exporters import OnnxGenerator, to_onnx
 from exporters.cpp_runtime import prepare, prepared
 from exporters.manifest import Names, write_manifest
+from hepflows.classifier import ClassifierConfig
 from hepflows.config import build
 from hepflows.philox import normal_noise
+from hepflows.refine import refine
+from hepflows.refine.config import RefineConfig
 from jetgen.reading import embedded_jets_path, read_jets
 from jetgen.training import JetFlow
 from jetgen.training import fit as fit_jets
@@ -280,6 +283,63 @@ def test_smaller_files(client: Client, student: Any, tmp_path: Path, weights: An
     result = to_onnx(student, tmp_path / "small.onnx", weights=weights)
     done = client("hepflows_verify", result.model)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def weighted(student: Any, folder: Path) -> ExportResult:
+    """The student with weights that a hardly trained classifier gives it."""
+    free = {"warn_ess": 0.0, "least_ess": 0.0, "largest_auc": 1.0, "warn_norm": 1e9, "largest_norm": 1e9}
+    config = RefineConfig(copies=1, classifier=ClassifierConfig(hidden=(8,), epochs=2, **free))
+    energy = np.random.default_rng(1).uniform(5.0, 90.0, 300)
+    reference = student.sample(1.05 * energy, seed=4)
+    refined = refine(student, replace(reference, incident_energy_gev=energy.astype(np.float32)), "dctr", config)
+    return to_onnx(refined, folder / "weighted" / "weighted.onnx")
+
+
+def test_weights_are_those_of_python(client: Client, weighted: ExportResult, tmp_path: Path) -> None:
+    energies = np.geomspace(5.0, 80.0, 30)[:, None]
+    file = tmp_path / "weights"
+    for options in ((), ("--batch", 7)):
+        ours = sampled(client, weighted.model, energies, "--seed", 3, "--weights", file, *options)
+        x, weights = OnnxGenerator(weighted.model).sample_weighted(energies, seed=3)
+        np.testing.assert_allclose(ours, x, rtol=0, atol=tolerance(weighted))
+        assert len(np.unique(weights)) > 10
+        np.testing.assert_allclose(np.fromfile(file, dtype=np.float32), weights, rtol=1e-3)
+    done = client("hepflows_verify", weighted.model)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "weights off by at most" in done.stdout
+    assert client("hepflows_bench", weighted.model, "--batches", "2", "--repeats", 1).returncode == 0
+
+
+def test_weights_are_never_left_out_in_silence(client: Client, weighted: ExportResult, tmp_path: Path) -> None:
+    conditions = tmp_path / "cond"
+    np.array([10.0], dtype=np.float32).tofile(conditions)
+    done = client("sample_to_file", weighted.model, "--conditions", conditions, "--out", tmp_path / "x")
+    assert "the events of this file have weights" in complaint(done)
+    assert "have weights" in complaint(client("example_host", weighted.model, "--out", tmp_path / "hits.csv"))
+    assert not (tmp_path / "hits.csv").exists()
+
+
+def test_files_without_weights_have_those_of_one(client: Client, showers: ExportResult, tmp_path: Path) -> None:
+    sampled(client, showers.model, np.full((3, 1), 20.0), "--weights", tmp_path / "weights")
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "weights", dtype=np.float32), 1)
+
+
+def test_verify_reports_other_weights(client: Client, weighted: ExportResult, tmp_path: Path) -> None:
+    for file in (weighted.model, weighted.manifest, weighted.golden):
+        shutil.copy(file, tmp_path)
+    names = Names.of(tmp_path / weighted.model.name)
+    data = bytearray(names.golden.read_bytes())
+    data[-8:] = (np.frombuffer(data[-8:], dtype="<f8") + 0.1).astype("<f8").tobytes()
+    names.golden.write_bytes(data)
+    metadata = json.loads(names.manifest.read_text(encoding="utf-8"))["metadata"]
+    write_manifest(names.manifest, names, names.model, names.golden, metadata)
+    done = client("hepflows_verify", names.model)
+    assert done.returncode == 1
+    assert "weight: maximum" in done.stdout
+    outcome = exporters.verify(names.model)
+    assert not outcome.passed
+    assert any("weight: maximum" in words for words in outcome.failures)
 
 
 def test_verify_reports_a_disagreement(client: Client, damaged: Path) -> None:

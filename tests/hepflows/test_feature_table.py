@@ -17,6 +17,7 @@ from hepflows.errors import ConfigError, DataError, OutputError
 from hepflows.feature_table import Column, FeatureTable, require_same_columns
 from hepflows.scaling import Scaling
 from hepflows.table_files import is_table, read_table, write_table
+from hepflows.weights import training_weights, weighted_quantiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +44,41 @@ def test_files_give_the_table_back(table: FeatureTable, suffix: str, tmp_path: P
     np.testing.assert_array_equal(read.values, table.values)
     np.testing.assert_array_equal(read.condition_values, table.condition_values)
     np.testing.assert_array_equal(read.more["movement"], table.more["movement"])
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".parquet"])
+def test_weights_are_kept(table: FeatureTable, suffix: str, tmp_path: Path) -> None:
+    assert read_table(write_table(table, tmp_path / f"plain{suffix}")).weights is None
+    weights = np.linspace(0, 2, 20)
+    weighted = replace(table, weights=weights)
+    read = read_table(write_table(weighted, tmp_path / f"t{suffix}"))
+    assert read.weights is not None
+    np.testing.assert_array_equal(read.weights, weights)
+    assert (read.names, list(read.more)) == (table.names, ["movement"])
+    chosen = weighted.select(np.array([3, 1]))
+    np.testing.assert_array_equal(chosen.weights, weights[[3, 1]])
+    with pytest.raises(DataError, match="weights"):
+        replace(table, weights=np.ones(19))
+
+
+def test_quantiles_of_weighted_values_are_those_of_repeated_ones() -> None:
+    rng = np.random.default_rng(0)
+    values, counts = rng.normal(size=50), rng.integers(0, 5, 50)
+    shares = np.linspace(0, 1, 21)[1:]
+    found = weighted_quantiles(values, shares, counts.astype(float))
+    np.testing.assert_array_equal(found, np.quantile(np.repeat(values, counts), shares, method="inverted_cdf"))
+
+
+def test_weights_that_no_density_has() -> None:
+    assert training_weights(None, at_least=5) is None
+    assert training_weights(np.full(10, 3.0), at_least=5) is None
+    found = training_weights(np.array([1.0, 3.0] * 5), at_least=5)
+    np.testing.assert_allclose(found, [0.5, 1.5] * 5)
+    for bad in (-1.0, np.nan, np.inf):
+        with pytest.raises(DataError, match="finite and not negative"):
+            training_weights(np.array([1.0, bad]), at_least=1, where="events.h5")
+    with pytest.raises(DataError, match=r"few events carry all the weight[\s\S]*1 of 10 events"):
+        training_weights(np.array([1.0] + [0.0] * 9), at_least=5)
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".parquet"])

@@ -50,6 +50,22 @@ def plane() -> Manifold:
     return fit_manifold(linear(2000, 0)[1], settings())
 
 
+def test_weights_count_in_density_and_p_values() -> None:
+    """Uniform coordinates whose weights make them normal have the density of normal ones."""
+    u = np.random.default_rng(4).uniform(-3, 3, (4000, 2))
+    weights = np.exp(-0.5 * (u**2).sum(1))
+    table = FeatureTable(features=COLUMNS, values=u @ MATRIX.T + OFFSET, weights=weights)
+    trained = fit_manifold(table, settings(density_training={"epochs": 12, "batch_size": 100, "learning_rate": 5e-3}))
+    v, events = linear(600, 1)
+    inside = np.abs(v).max(1) < 2
+    known = multivariate_normal(np.zeros(2)).logpdf(v) - 0.5 * np.linalg.slogdet(MATRIX.T @ MATRIX)[1]
+    found = trained.score(events).log_prob
+    assert found is not None
+    assert np.median(np.abs(found - known)[inside]) < 0.25
+    metrics = trained.document.metrics
+    assert metrics["n_effective"] < metrics["n_held_out"] == 400
+
+
 def test_density_on_a_plane_is_the_known_one(plane: Manifold) -> None:
     u, events = linear(1000, 1)
     known = multivariate_normal(np.zeros(2)).logpdf(u) - 0.5 * np.linalg.slogdet(MATRIX.T @ MATRIX)[1]

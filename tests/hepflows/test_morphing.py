@@ -70,6 +70,41 @@ def test_morphed_events_have_the_targets_moments_at_each_condition(trained: dict
         assert ratio[half].std() == pytest.approx(0.5, abs=0.12)
 
 
+@pytest.mark.parametrize("weighted", ["source", "target"])
+def test_weights_count_in_either_set(weighted: str) -> None:
+    """A broad sample whose weights make it N(0, 1) is one like any other of that distribution."""
+    column = (Column(name="a", unit="mm"),)
+    rng = np.random.default_rng(3)
+    broad = rng.uniform(-4, 4, 4000)
+    first = FeatureTable(features=column, values=broad[:, None], weights=np.exp(-0.5 * broad**2))
+    second = FeatureTable(features=column, values=rng.normal(SHIFT, STRETCH, (3000, 1)))
+    sets = (first, second) if weighted == "source" else (second, first)
+    morphing = fit_morphing(*sets, config("identity", transport={"blocks": 1, "hidden": (16,), "bins": 6}))
+    points = np.linspace(-1.5, 1.5, 13)
+    expected = SHIFT + STRETCH * points
+    ends = (points, expected) if weighted == "source" else (expected, points)
+    events = FeatureTable(features=column, values=ends[0][:, None], weights=np.arange(13.0))
+    morphed = morphing.apply(events, seed=1)
+    np.testing.assert_allclose(morphed.values[:, 0], ends[1], atol=0.35)
+    np.testing.assert_array_equal(morphed.weights, np.arange(13.0))
+    # the statistics of the movement count by weight, too
+    once = morphing.movement(events, seed=1)
+    twice = morphing.movement(replace(events.select(np.repeat(np.arange(13), np.arange(13))), weights=None), seed=1)
+    assert once["mean_l2"] == pytest.approx(twice["mean_l2"])
+    assert once["q95_l2"] == pytest.approx(twice["q95_l2"], rel=0.1)
+
+
+def test_weights_that_cannot_train_are_refused(sets: tuple[FeatureTable, FeatureTable]) -> None:
+    weights = np.ones(2000)
+    weights[7] = -1
+    with pytest.raises(DataError, match="not negative"):
+        fit_morphing(replace(sets[0], weights=weights), sets[1], config("identity"))
+    weights = np.full(2000, 1e-9)
+    weights[:9] = 1.0
+    with pytest.raises(DataError, match="effective sample size"):
+        fit_morphing(sets[0], replace(sets[1], weights=weights), config("identity"))
+
+
 @pytest.mark.parametrize("method", ["base_transfer", "unidirectional", "identity"])
 def test_one_observable_is_moved_by_the_optimal_map(method: str, sets: tuple[FeatureTable, FeatureTable]) -> None:
     """In one dimension the map is unique: a' = log E + SHIFT + STRETCH (a - log E), the optimal transport."""

@@ -17,6 +17,7 @@ from hepflows.errors import ConfigError
 from hepflows.refine import refine
 from hepflows.refine.config import DiscFlowConfig, PullConfig, RefineConfig, RefinerFlowConfig
 from hepflows.train.settings import TrainingConfig
+from jetgen.energy_flow import PRIME_GRAPHS, energy_flow
 from jetgen.reading import embedded_jets_path, read_jets
 from jetgen.refinement import JetFeatures, JetRefinement
 from jetgen.training import JetFlow, fit
@@ -69,9 +70,12 @@ def unconditional(jets) -> JetGenerator:
 def test_classifier_inputs_hold_the_mass(jets, generator):
     numbers = JetRefinement().numbers(generator, jets)
     found = JetFeatures()(torch.from_numpy(numbers), torch.zeros(len(jets), 2)).numpy()
-    assert found.shape == (len(jets), 4 * SLOTS + 4 + 2)
+    assert found.shape == (len(jets), 4 * SLOTS + 10 + 2)
     np.testing.assert_allclose(found[:, 4 * SLOTS] / 10, jets.mass_rel, atol=1e-5)
     np.testing.assert_allclose(found[:, 4 * SLOTS + 1] * SLOTS, jets.multiplicity, atol=1e-5)
+    sums = 10.0 ** found[:, 4 * SLOTS + 4 : -2]
+    graphs = (((0, 1), (0, 1)), ((0, 1), (0, 2), (1, 2)), PRIME_GRAPHS["square"])
+    np.testing.assert_allclose(sums[:, 1:4], energy_flow(jets, graphs), rtol=2e-3, atol=1e-6)
     # more slots than the generator has: the softest are left out
     wide = read_jets(embedded_jets_path(), first=20, particles=2 * SLOTS)
     np.testing.assert_allclose(JetRefinement().numbers(generator, wide), numbers[:20])

@@ -79,9 +79,9 @@ int main(int argc, char** argv) {
     const char* separator = "";
     for (const std::size_t batch : batches) {
       const std::vector<float> cond = conditions(generator, batch);
-      std::vector<float> noise(batch * generator.noise_width()), x(batch * generator.output_width());
+      std::vector<float> noise(batch * generator.noise_width()), x(batch * generator.output_width()), weights(batch);
       const auto draw = [&] { hepflows::normal_noise(1, 0, batch, generator.noise_width(), noise.data()); };
-      const auto run = [&] { generator.generate(cond.data(), noise.data(), batch, x.data()); };
+      const auto run = [&] { generator.generate(cond.data(), noise.data(), batch, x.data(), weights.data()); };
       draw();
       const Timing graph = measure(batch, repeats, run);
       const Timing all = measure(batch, repeats, [&] {

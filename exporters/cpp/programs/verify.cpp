@@ -24,6 +24,9 @@ int main(int argc, char** argv) {
       std::cout << "optimisation " << (optimise ? "on" : "off") << ": off by at most " << test.differences.maximum
                 << " " << generator.metadata().output_unit << " (allowed " << test.bound.maximum << ") in "
                 << test.events << " events, " << test.flips << " threshold flips\n";
+      if (test.weight_differences)
+        std::cout << "  weights off by at most " << test.weight_differences->maximum << " (allowed "
+                  << test.weight_bound->maximum << ")\n";
       for (const std::string& failure : test.failures) std::cout << "  " << failure << "\n";
       passed = passed && test.passed();
     }

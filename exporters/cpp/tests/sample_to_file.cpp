@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
                                         {{"conditions", "", "float32 numbers, row by row"},
                                          {"out", "", "file to write, as the conditions"},
                                          {"noise", "", "file for the noise"},
+                                         {"weights", "", "file for the weights, of a generator that has some"},
                                          {"seed", "1", "of the noise"},
                                          {"first", "0", "index of the first event"},
                                          {"batch", "256", "events a run"},
@@ -61,7 +62,13 @@ int main(int argc, char** argv) {
       write(arguments.text("out"), generator.sample_with(conditions, engine));
       return 0;
     }
-    write(arguments.text("out"), generator.sample(conditions, seed, first));
+    if (arguments.text("weights").empty()) {
+      write(arguments.text("out"), generator.sample(conditions, seed, first));
+    } else {
+      const hepflows::WeightedEvents events = generator.sample_weighted(conditions, seed, first);
+      write(arguments.text("out"), events.x);
+      write(arguments.text("weights"), events.weights);
+    }
     if (!arguments.text("noise").empty()) {
       const std::size_t n = conditions.size() / generator.conditions().size();
       std::vector<float> noise(n * generator.noise_width());

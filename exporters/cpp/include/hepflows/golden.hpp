@@ -1,6 +1,7 @@
 // The golden file: noise, conditions and expected output, with which a host tests itself.
 //
 // Little-endian: 8 bytes magic, int64 N, C, Z, D, then float64 cond (N, C), noise (N, Z), expected (N, D), row by row.
+// Of weighted events the last number of a row is the weight, and D counts it.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,15 +73,17 @@ struct SelfTest {
   Quantiles differences{};  // over all events that count
   std::size_t flips = 0;    // values that are zero on one side only
   Quantiles bound{};
-  std::vector<std::string> failures;  // what lies outside the tolerance, in words
+  std::optional<Quantiles> weight_differences, weight_bound;  // of weighted events
+  std::vector<std::string> failures;                          // what lies outside the tolerance, in words
 
   bool passed() const { return failures.empty(); }
 };
 
-// Compares rows of output with the expected ones. Where the output has steps, events in which a value is zero on one
-// side only are counted as flips and left out of the differences; golden events keep off every step, so that none is
-// excused.
-inline SelfTest compare_with_golden(const std::vector<float>& x, const Golden& golden, const GoldenBound& bound) {
+// Compares the columns first ... last - 1 of rows of output with the expected ones. Where the output has steps, events
+// in which a value is zero on one side only are counted as flips and left out of the differences; golden events keep off
+// every step, so that none is excused.
+inline SelfTest compare_with_golden(const std::vector<float>& x, const Golden& golden, const GoldenBound& bound,
+                                    std::size_t first, std::size_t last) {
   SelfTest result;
   result.events = golden.events;
   result.bound = bound.differences;
@@ -91,7 +95,7 @@ inline SelfTest compare_with_golden(const std::vector<float>& x, const Golden& g
       flips += bound.steps && (x[i] == 0.0F) != (golden.expected[i] == 0.0) ? 1 : 0;
     result.flips += flips;
     if (flips > 0) continue;  // a flip may change the rest of its layer with it
-    for (std::size_t i = row * width; i < (row + 1) * width; ++i) {
+    for (std::size_t i = row * width + first; i < row * width + last; ++i) {
       const double difference = std::abs(static_cast<double>(x[i]) - golden.expected[i]);
       differences.push_back(std::isnan(difference) ? std::numeric_limits<double>::infinity() : difference);
     }

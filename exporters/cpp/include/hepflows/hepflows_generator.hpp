@@ -40,6 +40,11 @@ struct Options {
   std::optional<OutOfRange> out_of_range;  // by default what the file says
 };
 
+// Events with their weights: rows of output one after the other, and a weight for each event.
+struct WeightedEvents {
+  std::vector<float> x, weights;
+};
+
 // One generator. `run`, `generate` and all const members may be called from several threads; `sample` and `sample_with`
 // keep buffers, so give each thread a generator of its own or a lock.
 class Generator {
@@ -59,6 +64,7 @@ class Generator {
   const std::vector<Condition>& conditions() const { return metadata_.conditions; }
   std::size_t noise_width() const { return metadata_.noise_width; }
   std::size_t output_width() const { return metadata_.output_width; }
+  bool weighted() const { return metadata_.weighted; }  // then see sample_weighted()
 
   // Throws ConditionError if conditions, as `sample` takes them, lie outside the valid range.
   void check_conditions(std::vector<float> conditions) const {
@@ -68,38 +74,60 @@ class Generator {
   // One event a row of `conditions` (n, C) in the units of conditions(); rows of output, one after the other.
   // Event i takes the noise of event first_event + i of the seed. A generator without conditions: see run().
   // From a file of the profile par04 these are, as from others, energies in MeV in the order of the geometry.
+  // Weighted events are refused: without their weights they follow another distribution.
   std::vector<float> sample(const std::vector<float>& conditions, std::uint64_t seed, std::uint64_t first_event = 0) {
-    return sample_batches(conditions, [&](std::size_t start, std::size_t n) {
-      normal_noise(seed, first_event + start, n, noise_width(), noise_.data());
-    });
+    require_plain();
+    return sample_weighted(conditions, seed, first_event).x;
   }
 
   // The same with noise from the host's own random engine, see engines.hpp.
   template <class Engine>
   std::vector<float> sample_with(const std::vector<float>& conditions, Engine&& engine) {
+    require_plain();
+    return sample_weighted_with(conditions, std::forward<Engine>(engine)).x;
+  }
+
+  // Events and their weights, which are 1 where the file has none; otherwise as `sample`.
+  WeightedEvents sample_weighted(const std::vector<float>& conditions, std::uint64_t seed,
+                                 std::uint64_t first_event = 0) {
+    return sample_batches(conditions, [&](std::size_t start, std::size_t n) {
+      normal_noise(seed, first_event + start, n, noise_width(), noise_.data());
+    });
+  }
+
+  template <class Engine>
+  WeightedEvents sample_weighted_with(const std::vector<float>& conditions, Engine&& engine) {
     return sample_batches(conditions,
                           [&](std::size_t, std::size_t n) { fill_normals(engine, n * noise_width(), noise_.data()); });
   }
 
   // What `sample` gives, in the caller's memory and from the caller's noise: cond (n, C) in the units of conditions(),
-  // noise (n, Z) to x (n, D). Nothing is checked. In the profile generic this is run(); in the profile par04 it encodes
-  // and decodes, and allocates memory for that.
-  void generate(const float* cond, const float* noise, std::size_t n, float* x) const {
-    if (!encoding_) return run(cond, noise, n, x);
+  // noise (n, Z) to x (n, D), and weights (n), which may be null where the events have none. Nothing else is checked.
+  // In the profile generic this is run(); in the profile par04 it encodes and decodes, and allocates memory for that.
+  void generate(const float* cond, const float* noise, std::size_t n, float* x, float* weights = nullptr) const {
+    if (!encoding_) return run(cond, noise, n, x, weights);
     std::vector<float> columns(n * Par04Encoding::kColumns), fractions(n * output_width());
     encoding_->columns(cond, n, columns.data());
     run(columns.data(), noise, n, fractions.data());
     encoding_->voxels_mev(fractions.data(), cond, n, x);
+    if (weights != nullptr) std::fill_n(weights, n, 1.0F);
   }
 
-  // One run of the graph in the caller's memory: cond (n, C), noise (n, Z) to x (n, D), as the graph gives it. Nothing
-  // is checked. cond is what the graph takes, null if it takes none.
+  // One run of the graph in the caller's memory: cond (n, C), noise (n, Z) to x (n, D), as the graph gives it, and
+  // weights (n), which may be null where the events have none. Nothing else is checked. cond is what the graph takes,
+  // null if it takes none.
   //
   // In the profile generic nothing is copied. In the profile par04 cond are the four columns of its encoding and x are
   // fractions in the order of its mesh; since the graph takes one tensor, each call allocates it and copies noise and
   // columns into it.
-  void run(const float* cond, const float* noise, std::size_t n, float* x) const {
+  void run(const float* cond, const float* noise, std::size_t n, float* x, float* weights = nullptr) const {
+    if (weights == nullptr) require_plain();
     if (n == 0) return;
+    std::vector<float*> outputs = {x};
+    if (weighted())
+      outputs.push_back(weights);
+    else if (weights != nullptr)
+      std::fill_n(weights, n, 1.0F);
     const std::size_t columns = metadata_.condition_columns;
     if (encoding_) {
       std::vector<float> packed;
@@ -108,25 +136,30 @@ class Generator {
         packed.insert(packed.end(), noise + i * noise_width(), noise + (i + 1) * noise_width());
         packed.insert(packed.end(), cond + i * columns, cond + (i + 1) * columns);
       }
-      session_->run({packed.data()}, n, x, name_);
+      session_->run({packed.data()}, n, outputs, name_);
     } else if (columns > 0) {
-      session_->run({cond, noise}, n, x, name_);
+      session_->run({cond, noise}, n, outputs, name_);
     } else {
-      session_->run({noise}, n, x, name_);
+      session_->run({noise}, n, outputs, name_);
     }
   }
 
   // The same, with the sizes checked.
   std::vector<float> run(const std::vector<float>& cond, const std::vector<float>& noise) const {
+    require_plain();
+    return run_weighted(cond, noise).x;
+  }
+
+  WeightedEvents run_weighted(const std::vector<float>& cond, const std::vector<float>& noise) const {
     const std::size_t n = noise.size() / noise_width();
     if (noise.size() != n * noise_width() || cond.size() != n * metadata_.condition_columns)
       throw ShapeError("conditions and noise do not fit together", name_,
                        std::to_string(metadata_.condition_columns) + " conditions and " +
                            std::to_string(noise_width()) + " normal numbers an event",
                        std::to_string(cond.size()) + " and " + std::to_string(noise.size()) + " numbers");
-    std::vector<float> x(n * output_width());
-    run(cond.data(), noise.data(), n, x.data());
-    return x;
+    WeightedEvents events{std::vector<float>(n * output_width()), std::vector<float>(n)};
+    run(cond.data(), noise.data(), n, events.x.data(), events.weights.data());
+    return events;
   }
 
   // The calorimeter behind the output.
@@ -153,9 +186,23 @@ class Generator {
     const Golden golden = Golden::parse(data, path);
     if (golden.cond.size() != golden.events * metadata_.condition_columns ||
         golden.noise.size() != golden.events * noise_width() ||
-        golden.expected.size() != golden.events * output_width())
+        golden.expected.size() != golden.events * (output_width() + (weighted() ? 1 : 0)))
       throw FileError("the golden file belongs to another model", path, {}, {}, "export the generator again");
-    return compare_with_golden(run(golden.cond, golden.noise), golden, metadata_.golden_bound(name_));
+    const WeightedEvents found = run_weighted(golden.cond, golden.noise);
+    if (!weighted()) return compare_with_golden(found.x, golden, metadata_.golden_bound(name_), 0, output_width());
+    std::vector<float> rows;
+    for (std::size_t i = 0; i < golden.events; ++i) {
+      const auto row = found.x.begin() + static_cast<std::ptrdiff_t>(i * output_width());
+      rows.insert(rows.end(), row, row + static_cast<std::ptrdiff_t>(output_width()));
+      rows.push_back(found.weights[i]);
+    }
+    SelfTest result = compare_with_golden(rows, golden, metadata_.golden_bound(name_), 0, output_width());
+    const SelfTest weights =
+        compare_with_golden(rows, golden, metadata_.weight_bound(name_), output_width(), output_width() + 1);
+    result.weight_differences = weights.differences;
+    result.weight_bound = weights.bound;
+    for (const std::string& failure : weights.failures) result.failures.push_back("weight: " + failure);
+    return result;
   }
 
  private:
@@ -189,10 +236,20 @@ class Generator {
       expected.push_back({"noise", noise_width()});
     }
     require_tensors("inputs", session_->inputs(), expected);
-    require_tensors("outputs", session_->outputs(), {{"x", output_width()}});
+    std::vector<Tensor> outputs = {{"x", output_width()}};
+    if (weighted()) outputs.push_back({"weight", 1});
+    require_tensors("outputs", session_->outputs(), outputs);
+    if (weighted() && encoding_)
+      throw FileError("weighted events in the profile par04", name_, {}, {}, "use a file written by `hepflows export`");
     if (!encoding_ && metadata_.conditions.size() != metadata_.condition_columns)
       throw FileError("the conditions are not the columns of the graph", name_ + ": hepflows.conditions",
                       std::to_string(metadata_.condition_columns), std::to_string(metadata_.conditions.size()));
+  }
+
+  void require_plain() const {
+    if (weighted())
+      throw Error("the events of this file have weights, without which they follow another distribution", name_, {}, {},
+                  "call sample_weighted() or run_weighted(), or give memory for the weights");
   }
 
   void require_tensors(const char* what, const std::vector<Tensor>& found, const std::vector<Tensor>& expected) const {
@@ -243,18 +300,19 @@ class Generator {
   }
 
   template <class FillNoise>
-  std::vector<float> sample_batches(const std::vector<float>& conditions, FillNoise fill_noise) {
+  WeightedEvents sample_batches(const std::vector<float>& conditions, FillNoise fill_noise) {
     const std::size_t n = rows_of(conditions), columns = metadata_.conditions.size();
     cond_ = conditions;
     apply_policy(cond_.data(), n, metadata_.conditions, options_.out_of_range.value_or(metadata_.out_of_range));
     noise_.resize(std::min(n, options_.batch) * noise_width());
-    std::vector<float> x(n * output_width());
+    WeightedEvents events{std::vector<float>(n * output_width()), std::vector<float>(n)};
     for (std::size_t start = 0; start < n; start += options_.batch) {
       const std::size_t size = std::min(options_.batch, n - start);
       fill_noise(start, size);
-      generate(cond_.data() + start * columns, noise_.data(), size, x.data() + start * output_width());
+      generate(cond_.data() + start * columns, noise_.data(), size, events.x.data() + start * output_width(),
+               events.weights.data() + start);
     }
-    return x;
+    return events;
   }
 
   std::string name_;

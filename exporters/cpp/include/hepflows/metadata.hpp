@@ -54,7 +54,8 @@ struct Metadata {
   OutOfRange out_of_range = OutOfRange::error;
   std::size_t noise_width = 0;
   std::size_t condition_columns = 0;  // of the graph: in the profile par04 not those of `conditions`
-  std::size_t output_width = 0;
+  std::size_t output_width = 0;  // of an event, its weight not counted
+  bool weighted = false;         // whether the graph has a second output, `weight`
   std::string output_unit;
   double threshold_mev = 0.0;  // smaller energies are zero already
 
@@ -85,9 +86,12 @@ struct Metadata {
                       std::to_string(result.noise_width) + " columns or more", std::to_string(inputs));
     result.condition_columns = inputs - result.noise_width;
     const auto& outputs = io.at("outputs", place("io")).array(place("io.outputs"));
-    if (outputs.size() != 1)
-      throw FileError("not one output", place("io.outputs"), "1", std::to_string(outputs.size()),
-                      "export the generator again with this version of hepflows");
+    result.weighted = outputs.size() == 2;
+    if (outputs.size() != 1 &&
+        !(result.weighted && outputs[1].at("name", place("io.outputs")).text(place("io.outputs.name")) == "weight"))
+      throw FileError("outputs that this client does not know", place("io.outputs"), "x, or x and weight",
+                      std::to_string(outputs.size()) + " outputs",
+                      "use the headers of the hepflows that wrote the file, or export the generator again");
     result.output_width = outputs[0].at("width", place("io.outputs")).size(place("io.outputs.width"));
     const Json& output = all.at("output", where);
     if (!output.get("unit").is_null()) result.output_unit = output.get("unit").text(place("output.unit"));
@@ -101,13 +105,22 @@ struct Metadata {
   GoldenBound golden_bound(const std::string& where) const {
     const std::string place = where + ": hepflows.tolerance";
     const Json& tolerance = all.at("tolerance", where);
-    const Json& bound = tolerance.at("golden_bound", place);
-    const auto number = [&](const char* key) { return bound.at(key, place).number(place + ".golden_bound." + key); };
-    return {{number("median"), number("p999"), number("maximum")},
-            tolerance.at("steps", place).boolean(place + ".steps")};
+    return {bound_of(tolerance, place), tolerance.at("steps", place).boolean(place + ".steps")};
+  }
+
+  // The same of their weights.
+  GoldenBound weight_bound(const std::string& where) const {
+    const std::string place = where + ": hepflows.tolerance";
+    return {bound_of(all.at("tolerance", where).at("weight", place), place + ".weight"), golden_bound(where).steps};
   }
 
  private:
+  static Quantiles bound_of(const Json& entry, const std::string& place) {
+    const Json& bound = entry.at("golden_bound", place);
+    const auto number = [&](const char* key) { return bound.at(key, place).number(place + ".golden_bound." + key); };
+    return {number("median"), number("p999"), number("maximum")};
+  }
+
   static Condition condition(const Json& entry, const std::string& where) {
     const std::vector<double> range = entry.at("valid_range", where).numbers(where);
     if (range.size() != 2 || !(std::isfinite(range[0]) && std::isfinite(range[1]) && range[0] <= range[1]))

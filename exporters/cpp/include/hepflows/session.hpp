@@ -96,20 +96,25 @@ class Session {
     return result;
   }
 
-  // One run on n events: `inputs` in graph order, and the first output to `x`. Safe to call from several threads.
-  void run(const std::vector<const float*>& inputs, std::size_t n, float* x, const std::string& where) const {
-    std::array<const char*, 2> names{};
-    std::vector<Ort::Value> values;
+  // One run on n events: `inputs` and `outputs` in graph order. Safe to call from several threads.
+  void run(const std::vector<const float*>& inputs, std::size_t n, const std::vector<float*>& outputs,
+           const std::string& where) const {
+    std::array<const char*, 2> names{}, output_names{};
+    std::vector<Ort::Value> values, results;
     values.reserve(inputs_.size());
+    results.reserve(outputs.size());
     try {
       for (std::size_t i = 0; i < inputs_.size(); ++i) {
         names[i] = inputs_[i].name.c_str();
         // The C interface takes inputs as mutable, but does not write to them.
         values.push_back(view(const_cast<float*>(inputs[i]), n, inputs_[i].width));
       }
-      const char* const output = outputs_[0].name.c_str();
-      Ort::Value result = view(x, n, outputs_[0].width);
-      session_.Run(Ort::RunOptions{nullptr}, names.data(), values.data(), values.size(), &output, &result, 1);
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        output_names[i] = outputs_[i].name.c_str();
+        results.push_back(view(outputs[i], n, outputs_[i].width));
+      }
+      session_.Run(Ort::RunOptions{nullptr}, names.data(), values.data(), values.size(), output_names.data(),
+                   results.data(), results.size());
     } catch (const Ort::Exception& error) {
       throw failure("failed to run the model", where, error);
     }

@@ -5,6 +5,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 JETNET := .venv-jetnet
 COMPAT := .venv-compat
+LOWEST := .venv-lowest
 RUNTIMES := $(patsubst tests/compat/runtimes/%.txt,$(COMPAT)/%/.ready,$(wildcard tests/compat/runtimes/*.txt))
 OUT ?= hepflows-demo
 PYTEST_WORKERS ?= auto
@@ -13,7 +14,7 @@ PYTEST_WORKERS ?= auto
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cpp test-parity test-compat test-slow lint clean
+.PHONY: help demo docs test test-cpp test-parity test-compat test-lowest test-slow lint lock sbom clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +39,14 @@ test-compat: $(VENV)/.test-ready $(RUNTIMES) $(COMPAT)/node/.ready  ## check exp
 test-slow: $(VENV)/.test-ready  ## run the checks that take minutes
 	$(TEST_ENV) $(PY) -m pytest -m slow
 
+test-lowest: $(LOWEST)/.ready  ## run the tests with the lowest versions that pyproject.toml allows
+	$(TEST_ENV) $(LOWEST)/bin/python -m pytest -m "not slow" -n $(PYTEST_WORKERS) --maxprocesses 8
+
+docs: $(VENV)/.docs-ready  ## build the documentation in docs/_build/html
+	$(PY) docs/commands_page.py
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 lint: $(VENV)/.test-ready  ## ruff, mypy and the import contract
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -45,7 +54,7 @@ lint: $(VENV)/.test-ready  ## ruff, mypy and the import contract
 	$(VENV)/bin/lint-imports
 
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) $(JETNET) $(COMPAT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(JETNET) $(COMPAT) $(LOWEST) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # An interpreter counts only if it runs (pyenv leaves dead shims) and can create an environment with pip
 # (Debian splits that off into python3-venv).
@@ -91,6 +100,10 @@ $(COMPAT)/node/.ready: tests/compat/package.json
 	mkdir -p $(COMPAT)/node && cp $< $(COMPAT)/node/
 	npm install --prefix $(COMPAT)/node --ignore-scripts --no-audit --no-fund
 	@touch $@
+
+$(VENV)/.docs-ready: pyproject.toml constraints.txt | $(PY)
+	$(PIP) install -c constraints.txt -e ".[docs]"
+	@touch $@ $(VENV)/.demo-ready
 
 $(VENV)/.test-ready: pyproject.toml constraints.txt | $(PY)
 	$(PIP) install -c constraints.txt -e ".[dev]"

@@ -1,4 +1,7 @@
-"""Python in the documentation runs: blocks of the pages, one after the other, and examples in docstrings."""
+"""Python in the documentation runs: blocks of the pages, one after the other, and examples in docstrings.
+
+The README's block trains in earnest, for an hour; the quick start makes the same calls in a minute.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,23 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("hepflows", "calofast", "jetgen", "exporters", "validation")
 READER = Sybil(parsers=[PythonCodeBlockParser(), SkipParser()])
+SLOW = {
+    # pages that train, or that need a generator of all 504 voxels
+    "quickstart",
+    "jets",
+    "artefact",
+    "embedding",
+    "morphing",
+    "refinement",
+    "sampling",
+    "tutorials/embed",
+    "tutorials/refine",
+}
 PAGES = [
-    page
-    for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
-    if "_build" not in page.parts and "```python" in page.read_text(encoding="utf-8")
+    pytest.param(page, marks=[pytest.mark.slow] if name in SLOW else [], id=name)
+    for page in sorted((ROOT / "docs").rglob("*.md"))
+    if "```python" in page.read_text(encoding="utf-8")
+    for name in [page.relative_to(ROOT / "docs").with_suffix("").as_posix()]
 ]
 MODULES = [
     ".".join(file.with_suffix("").relative_to(ROOT).parts).removesuffix(".__init__")
@@ -36,7 +52,7 @@ energies = np.linspace(10.0, 80.0, 50)
 }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.filterwarnings("default")  # trainings of one epoch have reason to warn
 def test_python_blocks_run(page: Path, working_folder) -> None:
     document = READER.parse(page)

@@ -30,10 +30,12 @@ nitpick_ignore_regex = [("py:(class|obj|data)", ".*"), ("py:exc", "(KeyboardInte
 autodoc_member_order = "groupwise"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "exclude-members": "model_config"}
 napoleon_use_ivar = True
 napoleon_attr_annotations = False  # docstrings give shape and type
 toc_object_entries = False
+
+LONGEST_SIGNATURE = 700
 
 html_theme = "furo"
 html_title = f"hepflows {__version__}"
@@ -54,6 +56,14 @@ def resolve_short_name(app: Sphinx, env: BuildEnvironment, node: pending_xref, c
     return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], found.pop(), node, contnode)
 
 
+def shorten_signature(
+    _app: Sphinx, _what: str, _name: str, _object: object, _options: object, signature: str, annotation: str
+) -> tuple[str, str] | None:
+    """Leave the defaults of whole configurations out; configuration.md lists them."""
+    return ("(**settings)", annotation) if signature and len(signature) > LONGEST_SIGNATURE else None
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", resolve_short_name)

@@ -5,6 +5,8 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 JETNET := .venv-jetnet
 COMPAT := .venv-compat
+LOWEST := .venv-lowest
+TOOLS := .venv-tools
 RUNTIMES := $(patsubst tests/compat/runtimes/%.txt,$(COMPAT)/%/.ready,$(wildcard tests/compat/runtimes/*.txt))
 OUT ?= hepflows-demo
 PYTEST_WORKERS ?= auto
@@ -13,7 +15,7 @@ PYTEST_WORKERS ?= auto
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=agg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cpp test-parity test-compat test-slow lint clean
+.PHONY: help demo docs test test-cpp test-parity test-compat test-lowest test-slow lint lock sbom clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -38,14 +40,36 @@ test-compat: $(VENV)/.test-ready $(RUNTIMES) $(COMPAT)/node/.ready  ## check exp
 test-slow: $(VENV)/.test-ready  ## run the checks that take minutes
 	$(TEST_ENV) $(PY) -m pytest -m slow
 
+test-lowest: $(LOWEST)/.ready  ## run the tests with the lowest versions that pyproject.toml allows
+	$(TEST_ENV) $(LOWEST)/bin/python -m pytest -m "not slow" -n $(PYTEST_WORKERS) --maxprocesses 8
+
+docs: $(VENV)/.docs-ready  ## build the documentation in docs/_build/html
+	$(PY) docs/commands_page.py
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 lint: $(VENV)/.test-ready  ## ruff, mypy and the import contract
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
 
+# CUDA libraries come with torch's wheels of PyPI, and not with others
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc \
+	nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse \
+	nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx triton
+
+lock: $(TOOLS)/.ready  ## write requirements-dev.lock: the environment of the tests, with hashes
+	{ sed -n '/^#/p' requirements-dev.lock; $(TOOLS)/bin/uv pip compile pyproject.toml --extra dev --extra docs \
+		-c constraints.txt --generate-hashes $(addprefix --no-emit-package ,torch $(CUDA)) --no-header --no-annotate \
+		--python $(PY) --quiet; } > requirements-dev.lock.new
+	mv requirements-dev.lock.new requirements-dev.lock
+
+sbom: $(TOOLS)/.ready $(VENV)/.demo-ready  ## write sbom.json: what the environment consists of (CycloneDX)
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --of JSON -o sbom.json $(PY)
+
 clean:  ## remove the environment and caches
-	rm -rf $(VENV) $(JETNET) $(COMPAT) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(JETNET) $(COMPAT) $(LOWEST) $(TOOLS) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # An interpreter counts only if it runs (pyenv leaves dead shims) and can create an environment with pip
 # (Debian splits that off into python3-venv).
@@ -64,6 +88,16 @@ $(PY):
 # The stamps are new when the installation ended well; a change of the requirements makes them old.
 $(VENV)/.demo-ready: pyproject.toml constraints.txt | $(PY)
 	$(PIP) install -c constraints.txt -e ".[onnx]"
+	@touch $@
+
+$(TOOLS)/.ready: | $(PY)
+	$(PY) -m venv --clear $(TOOLS)
+	$(TOOLS)/bin/python -m pip --disable-pip-version-check install "uv>=0.9" "cyclonedx-bom>=7"
+	@touch $@
+
+$(LOWEST)/.ready: pyproject.toml lowest.txt | $(PY)
+	$(PY) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip --disable-pip-version-check install -c lowest.txt -e ".[test]"
 	@touch $@
 
 # jetnet and energyflow need old versions, so they live apart
@@ -91,6 +125,10 @@ $(COMPAT)/node/.ready: tests/compat/package.json
 	mkdir -p $(COMPAT)/node && cp $< $(COMPAT)/node/
 	npm install --prefix $(COMPAT)/node --ignore-scripts --no-audit --no-fund
 	@touch $@
+
+$(VENV)/.docs-ready: pyproject.toml constraints.txt | $(PY)
+	$(PIP) install -c constraints.txt -e ".[docs]"
+	@touch $@ $(VENV)/.demo-ready
 
 $(VENV)/.test-ready: pyproject.toml constraints.txt | $(PY)
 	$(PIP) install -c constraints.txt -e ".[dev]"

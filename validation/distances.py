@@ -30,7 +30,7 @@ def wasserstein(
     first_weights: Values | None = None,
     second_weights: Values | None = None,
 ) -> float:
-    """W1 = integral |F1(x) - F2(x)| dx between two weighted samples, exact.
+    """W1 = `integral |F1(x) - F2(x)| dx` between two weighted samples, exact.
 
     Args:
         first: values (N,) or (N, M); NaN (undefined) entries are left out.
@@ -50,7 +50,7 @@ def kolmogorov_smirnov(
     first_weights: Values | None = None,
     second_weights: Values | None = None,
 ) -> float:
-    """KS = max |F1(x) - F2(x)| between two weighted samples, exact (`scipy.stats.ks_2samp` without weights).
+    """KS = `max |F1(x) - F2(x)|` between two weighted samples, exact (`scipy.stats.ks_2samp` without weights).
 
     Takes what `wasserstein` takes.
 

@@ -129,8 +129,8 @@ def test_the_documents_quote_the_results(name):
         assert part in text
 
 
-def test_the_readme_quotes_the_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_measurements_quotes_the_results():
+    text = (ROOT / "docs" / "measured.md").read_text(encoding="utf-8")
     command = next(line for line in text.splitlines() if line.startswith("python -m benchmarks.jet_table show"))
     *_, metrics, _, out = command.split()
     found = table(jet_table.collect(ROOT / out), metrics.split(","))

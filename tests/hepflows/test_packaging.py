@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 import tarfile
 import tomllib
+import venv
 import zipfile
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
+
+from hepflows._version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hepflows", "calofast", "jetgen", "exporters", "validation")
@@ -63,9 +69,17 @@ def test_sdist_holds_what_the_tests_need(tmp_path: Path) -> None:
         "LICENSE",
         "pyproject.toml",
         "tests/hepflows/conftest.py",
+        "CITATION.cff",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "docs/conf.py",
+        "docs/images/tutorial-detector.png",
+        "examples/tutorial_detector.py",
+        "lowest.txt",
+        "requirements-dev.lock",
     ):
         assert needed in names
-    assert not [name for name in names if name.startswith((".venv", ".git/", "runs/"))]
+    assert not [name for name in names if name.startswith((".venv", ".git/", "runs/", "docs/_build"))]
 
 
 def test_no_init_stands_under_tests() -> None:
@@ -90,3 +104,75 @@ def test_entry_points_can_be_loaded() -> None:
         assert found, group
         for entry in found:
             assert entry.load() is not None
+
+
+IN_A_FRESH_ENVIRONMENT = """
+import hepflows, sys
+from importlib import metadata
+import calofast as cf
+assert hepflows.__file__.startswith(sys.prefix), hepflows.__file__
+assert metadata.version("hepflows") == hepflows.__version__
+print(len(cf.read_showers(cf.embedded_showers_path(), first=10)))
+"""
+
+
+def fresh_environment(tmp_path: Path, *, dependencies: bool) -> Path:
+    """An interpreter with the wheel; its dependencies are those of this environment, or newly installed."""
+    wheel = build("wheel", tmp_path)
+    folder = tmp_path / "fresh"
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install", "--quiet"]
+    options = ["-c", str(ROOT / "constraints.txt"), f"{wheel}[onnx]"] if dependencies else ["--no-deps", str(wheel)]
+    if not dependencies:
+        site = next((folder / "lib").glob("python*")) / "site-packages"
+        # appended to the path, after the wheel: an editable installation there is not followed
+        (site / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    subprocess.run([*pip, *options], check=True, cwd=tmp_path)
+    return python
+
+
+@pytest.mark.parametrize("dependencies", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_wheel_works_in_a_fresh_environment(tmp_path: Path, dependencies: bool) -> None:
+    python = fresh_environment(tmp_path, dependencies=dependencies)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    run = [str(python), "-c", IN_A_FRESH_ENVIRONMENT]
+    shown = subprocess.run(run, env=clean, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stdout) == (0, "10\n"), shown.stderr
+    command = [str(python.with_name("hepflows")), "--version"]
+    said = subprocess.run(command, env=clean, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == __version__
+
+
+def requirements(*extras: str) -> dict[str, str]:
+    """Lower bounds by normalised name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    stated = [*project["dependencies"], *(r for name in extras for r in project["optional-dependencies"][name])]
+    pairs = [
+        requirement.split(",")[0].partition(">=") for requirement in stated if not requirement.startswith("hepflows")
+    ]
+    return {name.lower().replace("_", "-"): bound for name, _, bound in pairs}
+
+
+def pins(file: str) -> dict[str, str]:
+    lines = [line.split(" ")[0] for line in (ROOT / file).read_text().splitlines() if "==" in line]
+    return {name.lower().replace("_", "-"): version for name, _, version in (line.partition("==") for line in lines)}
+
+
+def test_the_lowest_versions_are_those_of_the_project() -> None:
+    bounds, lowest = requirements("onnx", "parquet", "test"), pins("lowest.txt")
+    assert set(lowest) == set(bounds)
+    for name in set(bounds) - {"torch"}:
+        assert Version(lowest[name]) == Version(bounds[name]), name
+    assert lowest["torch"] == pins("constraints.txt")["torch"]
+
+
+def test_the_lock_has_the_pins_of_the_constraints_and_hashes() -> None:
+    locked, constraints = pins("requirements-dev.lock"), pins("constraints.txt")
+    assert "torch" not in locked
+    assert set(requirements("onnx", "parquet", "test", "docs", "dev")) - {"torch"} <= set(locked)
+    assert {name: version for name, version in locked.items() if constraints.get(name, version) != version} == {}
+    text = (ROOT / "requirements-dev.lock").read_text()
+    entries = re.split(r"\n(?=\S+==)", text)[1:]
+    assert len(entries) == len(locked)
+    assert all("--hash=sha256:" in entry for entry in entries)

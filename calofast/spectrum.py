@@ -52,11 +52,11 @@ class SpectrumMap(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """Shape (N, V), values from zero on, to (N, V); portable operators only."""
         position = (u / _STEP).clamp(0.0, _KNOTS - 1e-3)
-        below = position.floor()
-        index = (below.long() + self.layer * (_KNOTS + 1)).flatten()
+        below = position.long()  # towards zero: it is not negative
+        index = (below + self.layer * (_KNOTS + 1)).flatten()
         flat = self.table.flatten()
         left, right = (flat.index_select(0, at).reshape(u.shape) for at in (index, index + 1))
-        mapped = left + (position - below) * (right - left)
+        mapped = left + (position - below.to(u)) * (right - left)
         return torch.where(u < _TOP, mapped, u)
 
     def inverse(self, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -52,13 +52,19 @@ def _place(temporaries: Sequence[Path], targets: Sequence[Path], mark: str) -> N
             if target.exists():
                 old = target.with_name(f".{target.name}.{mark}.old")
                 _set_aside(target, old)
-                undo.callback(old.replace, target)
+                undo.callback(_put_back, old, target)
                 kept.append(old)
             temporary.replace(target)
             undo.callback(target.unlink, missing_ok=True)
         undo.pop_all()
     for old in kept:
         old.unlink(missing_ok=True)
+
+
+def _put_back(old: Path, target: Path) -> None:
+    """Undo `_set_aside`; two names of one file are left as they are by renaming."""
+    old.replace(target)
+    old.unlink(missing_ok=True)
 
 
 def _set_aside(target: Path, old: Path) -> None:

@@ -115,7 +115,8 @@ class ManifoldModel(nn.Module):
 
     def decode(self, u: Tensor) -> Tensor:
         """Manifold coordinates (N, n) to scaled observables (N, d) on the manifold."""
-        off = u.new_zeros(len(u), self.features - self.dimensions)
+        # a number of events taken from the tensor would be a constant of an exported graph
+        off = torch.zeros_like(u[:, :1]).expand(-1, self.features - self.dimensions)
         return self.outer.inverse(torch.cat([u, off], dim=1))[0]
 
     def reconstruct(self, y: Tensor) -> Tensor:

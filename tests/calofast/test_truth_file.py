@@ -271,5 +271,5 @@ def test_a_kill_leaves_no_half_block(tmp_path: Path, double: ModuleType) -> None
 def test_columns_have_no_place_in_root_files(tmp_path: Path, make_showers: Callable[..., Any]) -> None:
     from calofast.writing import write_showers
 
-    with pytest.raises(DataError, match="no further columns"):
+    with pytest.raises(DataError, match="only HDF5 files hold further columns"):
         write_showers(make_showers(3), tmp_path / "a.root", columns={"g4_seconds": (np.zeros((3, 1)), "s")})

@@ -160,7 +160,7 @@ def pins(file: str) -> dict[str, str]:
 
 
 def test_the_lowest_versions_are_those_of_the_project() -> None:
-    bounds, lowest = requirements("onnx", "parquet", "test"), pins("lowest.txt")
+    bounds, lowest = requirements("onnx", "parquet", "dask", "test"), pins("lowest.txt")
     assert set(lowest) == set(bounds)
     for name in set(bounds) - {"torch"}:
         assert Version(lowest[name]) == Version(bounds[name]), name
@@ -170,7 +170,7 @@ def test_the_lowest_versions_are_those_of_the_project() -> None:
 def test_the_lock_has_the_pins_of_the_constraints_and_hashes() -> None:
     locked, constraints = pins("requirements-dev.lock"), pins("constraints.txt")
     assert "torch" not in locked
-    assert set(requirements("onnx", "parquet", "test", "docs", "dev")) - {"torch"} <= set(locked)
+    assert set(requirements("onnx", "parquet", "dask", "test", "docs", "dev")) - {"torch"} <= set(locked)
     assert {name: version for name, version in locked.items() if constraints.get(name, version) != version} == {}
     text = (ROOT / "requirements-dev.lock").read_text()
     entries = re.split(r"\n(?=\S+==)", text)[1:]

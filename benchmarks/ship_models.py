@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TRAINING = "training.json"
-"""File of a model's directory: configuration, showers and processor time of its training."""
+"""File of a model's directory: configuration, showers and time of its training."""
 
 _SHOWN = ("e_tot_ratio_mean", "e_tot_ratio_std", "separation_mean", "auc_low", "auc_low_normed", "auc_log", "auc_high")
 
@@ -109,7 +109,7 @@ hepflows generate --model {name} -n 1000 --seed 1 --out showers.h5
 
 ## Training
 
-{training["n_showers"]} showers, {training["cpu_s"] / 60:.0f} minutes of processor time; configuration in `{TRAINING}`
+{training["n_showers"]} showers, {training["seconds"] / 60:.0f} minutes; configuration in `{TRAINING}`
 and `generator.json`.
 
 ## Quality

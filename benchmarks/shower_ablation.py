@@ -118,14 +118,14 @@ def table(study: str, out: Path) -> str:
     ablation = ABLATIONS[study]
     described = {variant.name: variant.change for variant in ablation.variants}
     names = [f"`auc_{inputs}`" for inputs in INPUTS]
-    lines = [f"| {' | '.join([study, 'seed', *names, 'processor min'])} |", "|---" * (len(names) + 3) + "|"]
+    lines = [f"| {' | '.join([study, 'seed', *names, 'min'])} |", "|---" * (len(names) + 3) + "|"]
     for trial in trials(study, out):
         path = trial.cell.result(ablation.kind)
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             found = [result["metrics"][f"auc_{inputs}"] for inputs in INPUTS]
             cells = [with_error(entry["value"], entry["error"]) for entry in found]
-            minutes = f"{result['training']['cpu_s'] / 60:.0f}"
+            minutes = f"{result['training']['seconds'] / 60:.0f}"
             lines.append(f"| {' | '.join([described[trial.variant], str(trial.seed), *cells, minutes])} |")
     return "\n".join(lines) + "\n"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -127,20 +125,26 @@ def train(
         if cell.artefact(kind).exists():
             generator = CaloGenerator.load(cell.artefact(kind))
             continue
-        before, began = _processor_s(), time.monotonic()
+        earlier = _seconds(generator)
         if generator is None:
             generator = cf.fit(cf.CaloFlow(showers.geometry, config), showers, run=run)
         else:
             generator = cf.distill(generator, showers, student=config.student, run=run)
-        spent = plan["generators"].get(kind, {})
-        plan["generators"][kind] = {
-            "n_showers": len(showers),
-            "cpu_s": spent.get("cpu_s", 0.0) + _processor_s() - before,
-            "wall_s": spent.get("wall_s", 0.0) + time.monotonic() - began,
-        }
+        own = {name: spent for name, spent in _seconds(generator).items() if name not in earlier}
+        plan["generators"][kind] = {"n_showers": len(showers), "seconds": round(sum(own.values()), 1)}
         write_json(cell.plan, plan)
         generator.save(cell.artefact(kind))
     return plan
+
+
+def _seconds(generator: CaloGenerator | None) -> dict[str, float]:
+    """Wall time of the epochs of each of a generator's trainings, interrupted or not."""
+    trainings = {} if generator is None else generator.document["training"]
+    return {
+        name: sum(epoch["seconds"] for epoch in training["history"])
+        for name, training in trainings.items()
+        if isinstance(training, dict)
+    }
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -148,9 +152,3 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path, force=True) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _processor_s() -> float:
-    """Processor time of this process, all threads."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

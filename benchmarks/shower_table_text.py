@@ -92,7 +92,7 @@ def _worst(metrics: Found, prefix: str, key: str) -> float:
 
 def _cost(results: Sequence[Mapping[str, Any]]) -> str:
     lines = _head(
-        "showers", "generator", "training showers", "processor min", "weights [MB]", "ms, batch 1", "100", "10000"
+        "showers", "generator", "training showers", "training min", "weights [MB]", "ms, batch 1", "100", "10000"
     )
     for result in results:
         training = result["training"]
@@ -101,7 +101,7 @@ def _cost(results: Sequence[Mapping[str, Any]]) -> str:
                 _particle(result),
                 _name(result),
                 str(training["n_showers"]),
-                f"{training['cpu_s'] / 60:.0f}",
+                f"{training['seconds'] / 60:.0f}",
                 f"{result['weights_bytes'] / 1e6:.1f}",
                 *(f"{result['sampling_ms'][batch]:.3g}" for batch in ("1", "100", "10000")),
             )

@@ -178,7 +178,7 @@ def connected(address: str, *, threads: int | None) -> Iterator[Any]:
                 LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address=":0",
                     memory_limit=0,  # what a shard takes does not grow, and nothing is kept
                     silence_logs=logging.ERROR,
                 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ import calofast as cf
 from benchmarks import shower_table
 from benchmarks.shower_table_text import separation_ratios, tables
 
+ROOT = Path(__file__).parents[2]
 TINY = (
     "coupling.blocks=2",
     "coupling.width=8",
@@ -38,7 +40,7 @@ def result(**changes):
         "recipe": "published",
         "kind": "student",
         "metrics": metrics,
-        "training": {"n_showers": 17_600, "cpu_s": 3600.0},
+        "training": {"n_showers": 17_600, "seconds": 3600.0},
         "sampling_ms": {"1": 12.345, "100": 1.0, "10000": 0.4567},
         "weights_bytes": 12_340_000,
         **changes,
@@ -149,3 +151,12 @@ def test_without_data_the_variable_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("HEPFLOWS_DATA", raising=False)
     assert shower_table.main(command(tmp_path)) == 2
     assert "HEPFLOWS_DATA" in capsys.readouterr().err
+
+
+def test_the_page_quotes_the_results():
+    out = ROOT / "benchmarks" / "results" / "showers"
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    parts = tables(shower_table.collect(out), shower_table.floors(out)).strip().split("\n\n")
+    assert len(parts) == 3
+    assert all(part in text for part in parts)
+    assert "show --out benchmarks/results/showers" in text

@@ -57,7 +57,7 @@ ENERGIES = ("--energy", "10..50GeV", "-n", 2000, "--seed", 7)
 def workers() -> Iterator[Any]:
     """A cluster of two worker processes, addressed by tcp://."""
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
 
 
@@ -127,6 +127,7 @@ def test_exported_files_and_root(made: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(merged.voxels_mev, whole.voxels_mev, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow  # a signal for one.h5 was once not obeyed within the time on a busy machine
 @pytest.mark.parametrize("out", ["one.h5", "prod"])
 def test_a_signal_leaves_no_half_written_file(made: Path, tmp_path: Path, out: str) -> None:
     """SIGTERM to the real process in the middle of its work."""

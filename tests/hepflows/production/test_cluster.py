@@ -25,7 +25,7 @@ IN_SHARDS = ("--format", "toy", "--shard-size", 256)
 
 @pytest.fixture(scope="module")
 def dask_cluster() -> Iterator[Any]:
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as local:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as local:
         yield local
 
 

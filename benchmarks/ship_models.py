@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ def ship(cell: Cell, kind: str, target: Path, *, further: Sequence[Path], preset
     settings = validation.Settings(preset=preset, default_gates=True)
     report = validation.compare(reference, {target.name: sample}, cf.OBSERVABLES, settings=settings)
     report.write(target / "report", force=True)
+    shutil.rmtree(target / "report" / "pictures")  # they are in report.html, too
     content: Any = report.to_json()
     card = _card(target.name, model, plan["generators"][kind], content)
     (target / "MODEL_CARD.md").write_text(card, encoding="utf-8")

@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import signal
 import sys
 import tempfile
-import threading
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -25,10 +22,11 @@ from hepflows import generic_names, registry
 from hepflows._version import __version__
 from hepflows.commands import BUILT_IN
 from hepflows.errors import HepflowsError
+from hepflows.interruption import interruptible
 from hepflows.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERNAL = 3
@@ -62,25 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.showwarning = warn
         for problem in generic_names.overwritten_packages():
             _say(console, "warning", str(problem), "yellow")
-        with _termination_as_interrupt():
+        with interruptible():
             return _run(tokens, console, debug=debug)
-
-
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM, which batch systems send, clean up as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 def build_app(tokens: Sequence[str] = ()) -> App:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+INTERRUPTS_WAIT = True  # see `hepflows.interruption`
+
+
 class GuardedFile:
     """Binary file for h5py's file-object driver; call `check` after writing.
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from hepflows.errors import ConfigError, LostProcessError, MissingDependencyError
 
@@ -149,7 +149,8 @@ def is_launched() -> bool:
 def setup(device: str) -> Iterator[str]:
     """Join the processes that ``torchrun`` started; without it there is nothing to join.
 
-    Of several processes that fail the first one reports; the others leave silently with its exit code.
+    Of several processes that fail the first one reports; the others leave silently with its exit code. A script that
+    ``torchrun`` starts should end with `leave`.
 
     Args:
         device: ``cpu``, or ``cuda``, of which each process takes its own.
@@ -183,6 +184,18 @@ def setup(device: str) -> Iterator[str]:
                 raise SystemExit(_exit_code(error)) from error
             raise
         dist.destroy_process_group()
+
+
+def leave(code: int) -> NoReturn:
+    """End this process now, after what was registered for the end.
+
+    Threads of gloo may hold the last reference to a tensor. One that lets go of it while the interpreter is taken
+    down is ended by Python within C++, which aborts the process: torchrun would report a failure, though all was done.
+    """
+    atexit._run_exitfuncs()  # noqa: SLF001 - as multiprocessing ends its processes
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _own_device(device: str) -> str:

@@ -12,6 +12,8 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from hepflows.interruption import obey
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -25,7 +27,11 @@ class Stage(Protocol):
     """One part of a job whose length is known."""
 
     def advance(self, amount: int = 1, /, **values: float) -> None:
-        """Count `amount` more units as done and show the newest values, ``loss=...`` for example."""
+        """Count `amount` more units as done and show the newest values, ``loss=...`` for example.
+
+        Raises:
+            KeyboardInterrupt: a signal asked the command to stop, see `hepflows.interruption`.
+        """
         ...
 
 
@@ -123,6 +129,7 @@ class _PlainStage:
         self._values: dict[str, float] = {}
 
     def advance(self, amount: int = 1, /, **values: float) -> None:
+        obey()
         self._done += amount
         self._values.update(values)
         # the last unit is reported when the stage ends
@@ -182,6 +189,7 @@ class _RichStage:
         self._values: dict[str, float] = {}
 
     def advance(self, amount: int = 1, /, **values: float) -> None:
+        obey()
         self._done += amount
         self._values.update(values)
         elapsed = time.monotonic() - self._start

@@ -127,7 +127,6 @@ def test_exported_files_and_root(made: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(merged.voxels_mev, whole.voxels_mev, rtol=1e-3, atol=1e-2)
 
 
-@pytest.mark.slow  # a signal for one.h5 was once not obeyed within the time on a busy machine
 @pytest.mark.parametrize("out", ["one.h5", "prod"])
 def test_a_signal_leaves_no_half_written_file(made: Path, tmp_path: Path, out: str) -> None:
     """SIGTERM to the real process in the middle of its work."""

@@ -79,7 +79,6 @@ def same_training(folder: Path, expected: Path) -> None:
         assert_close(found_state, state, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
 def test_two_processes_train_the_generators_of_one(one: Path, tmp_path: Path) -> None:
     """Stopped by SIGTERM, as a batch system does it, and continued by one process."""
     out = tmp_path / "run"
@@ -108,8 +107,7 @@ def test_bad_input_is_told_once(one: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "distill"])
+@pytest.mark.parametrize("command", ["train", pytest.param("distill", marks=pytest.mark.slow)])
 def test_sigterm_saves_and_leaves_with_130(one: Path, tmp_path: Path, command: str) -> None:
     """A real process; without end but for the signal."""
     out = tmp_path / "run"

@@ -1,7 +1,4 @@
-"""Training on several processes: the same as on one, whatever goes wrong in one of them.
-
-Real processes are slow tests: gloo has been seen to abort a process while it left (`make test-slow`).
-"""
+"""Training on several processes: the same as on one, whatever goes wrong in one of them."""
 
 from __future__ import annotations
 
@@ -72,7 +69,6 @@ def agree(found: dict[str, Any], expected: dict[str, Any]) -> None:
         torch.testing.assert_close(torch.tensor(a), torch.tensor(b), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_two_processes_train_as_one(one: dict[str, Any], two: list[dict[str, Any]]) -> None:
     """Noise, dropout and choices are those of the whole batch, also of a batch smaller than the processes are many."""
     assert [each["rank"] for each in two] == [0, 1]
@@ -84,14 +80,12 @@ def test_two_processes_train_as_one(one: dict[str, Any], two: list[dict[str, Any
     assert [each["plain"]["steps"] for each in two] == [20, 20]
 
 
-@pytest.mark.slow
 def test_a_batch_that_is_bad_on_one_process_is_skipped_on_all(two: list[dict[str, Any]]) -> None:
     assert two[0]["poisoned"]["weights"] == two[1]["poisoned"]["weights"]
     for each in two:
         assert [skipped for _, _, skipped in each["poisoned"]["losses"]] == [1, 0, 0, 0]
 
 
-@pytest.mark.slow
 def test_memory_that_is_short_on_one_process_makes_parts_smaller_on_all(
     one: dict[str, Any], two: list[dict[str, Any]]
 ) -> None:
@@ -101,7 +95,6 @@ def test_memory_that_is_short_on_one_process_makes_parts_smaller_on_all(
     assert two[0]["lacking"]["calls"] > 3 * 16
 
 
-@pytest.mark.slow
 def test_one_process_stops_all_and_another_number_resumes(
     folder: Path, script: ModuleType, one: dict[str, Any], two: list[dict[str, Any]]
 ) -> None:
@@ -114,7 +107,6 @@ def test_one_process_stops_all_and_another_number_resumes(
     agree(script.train(folder / "stopped", resume=True), one)
 
 
-@pytest.mark.slow
 def test_batch_normalisation_ends_alike_on_all_processes(script: ModuleType, two: list[dict[str, Any]]) -> None:
     """Each normalises its own events, so that losses are only close to those of one process."""
     assert two[0]["normed"]["weights"] == two[1]["normed"]["weights"]
@@ -124,12 +116,10 @@ def test_batch_normalisation_ends_alike_on_all_processes(script: ModuleType, two
     assert two[0]["normed"]["losses"] != alone
 
 
-@pytest.mark.slow
 def test_only_the_first_process_writes(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "plain").iterdir()) == ["checkpoint.safetensors", "log.jsonl"]
 
 
-@pytest.mark.slow
 def test_when_a_process_is_killed_the_others_save_and_say_so(
     tmp_path: Path, script: ModuleType, one: dict[str, Any]
 ) -> None:

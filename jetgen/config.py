@@ -69,10 +69,14 @@ class DataConfig(ReadingConfig):
 
     Attributes:
         validation_fraction: share of the kept jets held out for early stopping.
+        stream: read the constituents from the file again in every epoch, for data larger than memory.
+        buffer: jets that are kept in memory if they are streamed.
         mirrors: exact symmetries used to augment the training: of eta (identical beams) and of phi (parity).
     """
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    stream: bool = False
+    buffer: int = Field(default=100_000, ge=100)
     mirrors: tuple[Literal["eta", "phi"], ...] = ("eta", "phi")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hepflows.errors import DataError
-from hepflows.train.split import split_events
+from hepflows.train.split import Split, split_events
 from jetgen.preprocessing import Constituents
 
 if TYPE_CHECKING:
@@ -22,39 +22,64 @@ if TYPE_CHECKING:
 _MIN_TRAINING = 100
 
 
-@dataclass(frozen=True)
-class JetTensors:
-    """Training data on the training device.
+@dataclass(frozen=True, kw_only=True)
+class TrainingPart:
+    """What trainings know of all jets, on the training device.
 
     Attributes:
-        constituents: ordered by pT, shapes (N, P).
+        n_slots: P.
         conditions: shape (N, C), physical.
         mass: shape (N,), float64.
+        multiplicities: numbers of constituents, shape (N,).
         train: indices of the training jets.
         validation: indices of the held-out jets.
         valid: shape (2, C), range in which the conditions may be used later.
     """
 
-    constituents: Constituents
+    n_slots: int
     conditions: Tensor
     mass: Tensor
+    multiplicities: Tensor
     train: Tensor
     validation: Tensor
     valid: Tensor
 
+    def multiplicity(self, index: Tensor) -> Tensor:
+        """Numbers of constituents of the training jets with these numbers."""
+        return self.multiplicities[self.train[index.to(self.train.device)]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JetTensors(TrainingPart):
+    """Training data of which all are in memory.
+
+    Attributes:
+        constituents: ordered by pT, shapes (N, P), on the training device.
+    """
+
+    constituents: Constituents
+
+    @property
+    def order(self) -> None:
+        """Any order will do."""
+        return None
+
     def batch(self, rows: Tensor) -> tuple[Constituents, Tensor]:
         """Constituents and conditions of these jets."""
         rows = rows.to(self.train.device)
-        c = self.constituents
-        return Constituents(c.eta[rows], c.phi[rows], c.pt[rows], c.mask[rows]), self.conditions[rows]
-
-    def multiplicity(self, index: Tensor) -> Tensor:
-        """Numbers of constituents of the training jets with these numbers."""
-        return self.constituents.mask[self.train[index.to(self.train.device)]].sum(1)
+        return self.constituents.rows(rows), self.conditions[rows]
 
     def training_batch(self, index: Tensor) -> tuple[Constituents, Tensor]:
         """The training jets with these numbers."""
         return self.batch(self.train[index.to(self.train.device)])
+
+    def validation_batch(self, index: Tensor) -> tuple[Constituents, Tensor]:
+        """The held-out jets with these numbers."""
+        return self.batch(self.validation[index.to(self.train.device)])
+
+    def fitting_sample(self) -> tuple[Constituents, Tensor]:
+        """Constituents and masses of the jets that preprocessing is fitted to: all training jets."""
+        return self.constituents.rows(self.train), self.mass[self.train]
 
 
 def make_tensors(jets: Jets, config: JetFlowConfig, device: str) -> JetTensors:
@@ -64,24 +89,55 @@ def make_tensors(jets: Jets, config: JetFlowConfig, device: str) -> JetTensors:
         DataError: too few jets, or jets without a mass where the mass is a condition.
     """
     jets = jets.ordered()
+    file = jets.provenance.get("file")
+    _, part = training_part(jets.mass_rel, jets.multiplicity, jets.n_slots, config, device, file=file)
+    arrays = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask)
+    constituents = Constituents(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
+    return JetTensors(**vars(part), constituents=constituents)
+
+
+def training_part(
+    mass: NDArray[np.float64],
+    multiplicity: NDArray[np.int64],
+    n_slots: int,
+    config: JetFlowConfig,
+    device: str,
+    *,
+    file: str | None,
+    most_held_out: int | None = None,
+) -> tuple[Split, TrainingPart]:
+    """Split jets, and convert what is known of all of them.
+
+    Args:
+        mass: relative masses, shape (N,).
+        multiplicity: shape (N,).
+        n_slots: P.
+        config: complete configuration.
+        device: torch device.
+        file: where the jets come from.
+        most_held_out: largest number of validation jets; None: no limit.
+
+    Raises:
+        DataError: as `make_tensors`.
+    """
+    fraction = config.data.validation_fraction
     split = split_events(
-        len(jets),
-        config.data.validation_fraction,
+        len(mass),
+        fraction if most_held_out is None else min(fraction, most_held_out / len(mass)),
         seed=config.seed,
         at_least=_MIN_TRAINING,
         what="jets",
-        where=jets.provenance.get("file"),
+        where=file,
     )
-    mass = jets.mass_rel
-    columns = np.stack([mass, jets.multiplicity], axis=1)[:, : len(config.conditions)].astype(np.float32)
-    arrays = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask)
-    return JetTensors(
-        constituents=Constituents(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays)),
+    columns = np.stack([mass, multiplicity], axis=1)[:, : len(config.conditions)].astype(np.float32)
+    return split, TrainingPart(
+        n_slots=n_slots,
         conditions=torch.from_numpy(columns).to(device),
         mass=torch.from_numpy(mass).to(device),
+        multiplicities=torch.from_numpy(multiplicity).to(device),
         train=torch.from_numpy(split.train).to(device),
         validation=torch.from_numpy(split.validation).to(device),
-        valid=torch.from_numpy(_valid_range(columns, jets.n_slots)).to(device),
+        valid=torch.from_numpy(_valid_range(columns, n_slots)).to(device),
     )
 
 

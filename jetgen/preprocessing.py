@@ -41,6 +41,10 @@ class Constituents:
     def __len__(self) -> int:
         return len(self.mask)
 
+    def rows(self, index: Tensor) -> Constituents:
+        """Those of the jets that an index tensor picks."""
+        return Constituents(self.eta[index], self.phi[index], self.pt[index], self.mask[index])
+
 
 class ConditionInputs(nn.Module):
     """Physical conditions (N, C) to network inputs (N, C): log mass, standardised; multiplicity in [-1, 1].

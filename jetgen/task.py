@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
     from hepflows.datasets import DataSet
     from hepflows.train.progress import Reporter
-    from jetgen.config import JetFlowConfig
+    from jetgen.config import DataConfig, JetFlowConfig
     from jetgen.generator import JetGenerator
     from jetgen.jets import Jets
     from jetgen.refinement import JetRefinement
+    from jetgen.streamed import StreamedJets
 
 _TEST_PART = (0.8, 1.0)
 
@@ -112,19 +114,19 @@ class JetTask:
     ) -> Mapping[str, Path]:
         """Train a generator, or several variants; artefacts go to directories of `out` with the presets' names."""
         from hepflows.train.run import training_folder
-        from jetgen.reading import read_jets
         from jetgen.training import JetFlow, Run, fit
 
-        jets = read_jets(data_path, **config.data.arguments())
-        folder = training_folder(out, resume=resume)
-        run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
         made: dict[str, JetGenerator] = {}
-        for each in config.each():
-            if each.trained_as in made:
-                made[each.preset] = made[each.trained_as].with_exact_mass()
-            else:
-                made[each.preset] = fit(JetFlow(config=each), jets, run=replace(run, directory=folder / each.preset))
-            made[each.preset].save(out / each.preset, force=force or resume)
+        with _opened(config.data, data_path) as jets:
+            folder = training_folder(out, resume=resume)
+            run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
+            for each in config.each():
+                if each.trained_as in made:
+                    made[each.preset] = made[each.trained_as].with_exact_mass()
+                else:
+                    own = replace(run, directory=folder / each.preset)
+                    made[each.preset] = fit(JetFlow(config=each), jets, run=own)
+                made[each.preset].save(out / each.preset, force=force or resume)
         return {name: out / name for name in made}
 
     def distill(
@@ -175,6 +177,20 @@ def _arguments(selection: Mapping[str, Any]) -> dict[str, Any]:
     from jetgen.config import ReadingConfig
 
     return build(ReadingConfig, selection, where="--read").arguments()
+
+
+@contextlib.contextmanager
+def _opened(data: DataConfig, path: Path) -> Iterator[Jets | StreamedJets]:
+    """Jets to train with, in memory or in their file as configured."""
+    if data.stream:
+        from jetgen.streamed import stream_jets
+
+        with stream_jets(path, buffer=data.buffer, **data.arguments()) as jets:
+            yield jets
+    else:
+        from jetgen.reading import read_jets
+
+        yield read_jets(path, **data.arguments())
 
 
 TASK = JetTask()

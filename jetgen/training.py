@@ -15,20 +15,23 @@ from hepflows.train.loop import fit as run_training
 from hepflows.train.run import Run
 from hepflows.train.seeding import seeded
 from jetgen.config import JetFlowConfig
-from jetgen.dataset import JetTensors, make_tensors
+from jetgen.dataset import make_tensors
 from jetgen.generator import JetGenerator
 from jetgen.generator_document import make_document
 from jetgen.jetflow import JetFlowModel
 from jetgen.kinematics import mass_rel
 from jetgen.presets import PRESETS
+from jetgen.streamed import StreamedJets, make_streamed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from jetgen.dataset import JetTensors
     from jetgen.jets import Jets
     from jetgen.presets import MassConstraint
+    from jetgen.streamed import StreamedTensors
 
 __all__ = ["JetFlow", "JetObjective", "Run", "fit"]
 
@@ -108,7 +111,7 @@ class JetObjective(torch.nn.Module):
 
     step: Tensor
 
-    def __init__(self, model: JetFlowModel, data: JetTensors, config: JetFlowConfig) -> None:
+    def __init__(self, model: JetFlowModel, data: JetTensors | StreamedTensors, config: JetFlowConfig) -> None:
         super().__init__()
         self.model = model
         self._data, self._config = data, config
@@ -149,20 +152,21 @@ class JetObjective(torch.nn.Module):
     def validation_loss(self) -> float:
         """Loss of the held-out jets without the mass loss, which has no noise to hold fixed."""
         total, n = 0.0, len(self._data.validation)
-        for rows in self._data.validation.split(_CHUNK):
-            jets, conditions = self._data.batch(rows)
+        for index in torch.arange(n).split(_CHUNK):
+            jets, conditions = self._data.validation_batch(index)
             features, context = self.model.prepare(jets, conditions, augment=False)
             loss = self.model.loss(features, context) + self.model.sum_loss(jets, conditions)
-            total += float(loss) * len(rows)
+            total += float(loss) * len(index)
         return total / n
 
 
-def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
+def fit(flow: JetFlow, jets: Jets | StreamedJets, *, run: Run | None = None) -> JetGenerator:
     """Train a generator.
 
     Args:
         flow: what to train.
-        jets: training and validation jets; the configuration says how many are held out.
+        jets: training and validation jets, in memory or in their file (`jetgen.streamed.stream_jets`); the
+            configuration says how many are held out.
         run: checkpoint, device, progress.
 
     Raises:
@@ -171,13 +175,12 @@ def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
     """
     run = run or Run()
     config = flow.config
-    data = make_tensors(jets, config, run.device)
+    data = _tensors(jets, config, run.device)
     with seeded(config.seed):
         model = JetFlowModel(jets.n_slots, config).to(run.device)
-        constituents, _ = data.batch(data.train)
-        if config.architecture == "equivariant" and float(constituents.mask.float().sum(1).max()) < 2:
+        if config.architecture == "equivariant" and int(data.multiplicities[data.train].max()) < 2:
             raise DataError("jets of single constituents have nothing to learn")
-        model.fit_preprocessing(constituents, data.mass[data.train], data.valid)
+        model.fit_preprocessing(*data.fitting_sample(), data.valid)
     objective = JetObjective(model, data, config)
     result = run_training(
         objective,
@@ -189,6 +192,7 @@ def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
         directory=run.directory,
         resume=run.resume,
         reporter=run.reporter,
+        order=data.order,
         identity=_identity(jets, config),
     )
     model.keep_trained()
@@ -199,7 +203,16 @@ def fit(flow: JetFlow, jets: Jets, *, run: Run | None = None) -> JetGenerator:
     return JetGenerator(model, config, document)
 
 
-def _identity(jets: Jets, config: JetFlowConfig) -> str:
+def _tensors(jets: Jets | StreamedJets, config: JetFlowConfig, device: str) -> JetTensors | StreamedTensors:
+    return make_streamed(jets, config, device) if isinstance(jets, StreamedJets) else make_tensors(jets, config, device)
+
+
+def _identity(jets: Jets | StreamedJets, config: JetFlowConfig) -> str:
     """Hash of what a training builds on: the jets and the settings."""
-    arrays = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask)
-    return identity(config.model_dump_json(exclude={"training"}), *arrays)
+    if isinstance(jets, StreamedJets):
+        arrays: tuple[Any, ...] = (jets.identity(), jets.mass_rel, jets.multiplicity)
+    else:
+        arrays = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask)
+    # the jets stand for what the two entries of [data] do
+    settings = config.model_dump_json(exclude={"training": True, "data": {"stream", "buffer"}})
+    return identity(settings, *arrays)

@@ -89,10 +89,10 @@ def _manifold(points: Points, dimensions: int, options: argparse.Namespace, dire
         {
             "dimensions": dimensions,
             "outer": {"blocks": options.blocks, "width": options.width},
-            "inner": {"blocks": 4, "hidden": (options.width,) * 2},
+            "inner": {"blocks": 2, "hidden": (options.width,) * 2},
             "manifold_training": _schedule(options),
             "density_training": _schedule(options),
-            "seed": options.seed,
+            "seed": options.seed, "evenness": options.evenness,
         }
     )
     columns = tuple(Column(name=f"x{k}") for k in range(points.shape[1]))
@@ -184,6 +184,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=50, help="of each phase; the ambient flow gets both")
     parser.add_argument("--blocks", type=int, default=6)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--evenness", type=float, default=0.01, help="see ManifoldConfig")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(argv)
     if unknown := set(options.sets) - set(SETS):

@@ -70,5 +70,31 @@ class _Table:
         last = int(np.searchsorted(self.starts, stop, side="left"))
         offset = int(self.starts[first])
         with reading(self.path, f"entries {start} to {stop}"):
-            table = ak.from_arrow(self.file.read_row_groups(list(range(first, last)), columns=list(names)))
-        return {name: table[name][start - offset : stop - offset] for name in names}
+            table = self.file.read_row_groups(list(range(first, last)), columns=list(names))
+        rows = slice(start - offset, stop - offset)
+        return {name: _lists(table[name], where=f"{self.label}/{name}")[rows] for name in names}
+
+
+def _lists(column: Any, *, where: str) -> ak.Array:
+    """A column of lists in double precision; `ak.from_arrow` needs pandas with some versions of the libraries.
+
+    Raises:
+        DataError: other things than lists of numbers, or missing ones.
+    """
+    import pyarrow as pa
+
+    kinds, found = pa.types, column.type
+    is_list = kinds.is_list(found) or kinds.is_large_list(found) or kinds.is_fixed_size_list(found)
+    if not (is_list and (kinds.is_integer(found.value_type) or kinds.is_floating(found.value_type))):
+        raise DataError(
+            "not lists of numbers", where=where, expected="one list of numbers for each jet", found=str(found)
+        )
+    array = column.cast(pa.large_list(pa.float64())).combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # as some versions combine no chunks at all
+        array = pa.array([], type=array.type) if array.num_chunks == 0 else array.chunk(0)
+    offsets = np.asarray(array.offsets)
+    values = array.values[int(offsets[0]) : int(offsets[-1])] if len(array) else array.values
+    if array.null_count or values.null_count:
+        raise DataError("missing values", where=where, expected="one list of numbers for each jet", found="nulls")
+    lengths = np.diff(offsets) if len(array) else np.zeros(0, dtype=np.int64)
+    return ak.unflatten(ak.Array(values.to_numpy(zero_copy_only=False)), lengths)

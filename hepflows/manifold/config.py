@@ -43,6 +43,9 @@ class ManifoldConfig(StrictConfig):
         inner: density of the coordinates, given the conditions.
         manifold_training: schedule of the outer flow, by reconstruction error.
         density_training: schedule of the inner flow, by likelihood.
+        evenness: weight, beside the squared error of the projection, of how unevenly the coordinates measure lengths
+            (`ManifoldModel.unevenness`). The projection alone leaves them free, and a density in rough coordinates
+            is hard to learn.
         least_spread: observables are divided by their standard deviation (of the logarithm where one is taken), but not
             by less than this, so that a cell that hardly ever lights up does not outweigh the others.
         validation_fraction: part of the events that chooses the best epoch, and that new events are compared with.
@@ -54,6 +57,7 @@ class ManifoldConfig(StrictConfig):
     inner: NetworkConfig = NetworkConfig(blocks=4, hidden=(64, 64))
     manifold_training: TrainingConfig = TrainingConfig(epochs=50, batch_size=128, learning_rate=1e-3, schedule="cosine")
     density_training: TrainingConfig = TrainingConfig(epochs=50, batch_size=128, learning_rate=1e-3, schedule="cosine")
+    evenness: float = Field(default=0.01, ge=0)
     least_spread: float = Field(default=0.0, ge=0)
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     seed: int = 1

@@ -47,6 +47,7 @@ class ReconstructionObjective:
         training: scaled training events (N, d).
         held_out: scaled validation events.
         weights: of training and of validation events, each with a mean of 1; None where all count the same.
+        evenness: weight of `ManifoldModel.unevenness` in the training.
     """
 
     def __init__(
@@ -55,14 +56,19 @@ class ReconstructionObjective:
         training: Tensor,
         held_out: Tensor,
         weights: tuple[Tensor | None, Tensor | None] = (None, None),
+        *,
+        evenness: float = 0.0,
     ) -> None:
+        self._evenness = evenness
         self._model, self._training, self._held_out, self._weights = model, training, held_out, weights
 
     def training_loss(self, index: Tensor) -> Tensor:
         """Loss of a batch."""
         index = index.to(self._training.device)
         y, weights = self._training[index], self._weights[0]
-        return weighted_mean((self._model.reconstruct(y) - y) ** 2, None if weights is None else weights[index])
+        u = self._model.encode(y)
+        loss = weighted_mean((self._model.decode(u) - y) ** 2, None if weights is None else weights[index])
+        return loss + self._evenness * self._model.unevenness(u) if self._evenness else loss
 
     def validation_loss(self) -> float:
         """Loss of the held-out events."""
@@ -126,7 +132,7 @@ def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None
             identity=known,
         )
 
-    objective = ReconstructionObjective(model, y[train], y[held_out], weights)
+    objective = ReconstructionObjective(model, y[train], y[held_out], weights, evenness=config.evenness)
     first = trained("outer", "manifold (outer flow)", config.manifold_training, objective)
     with torch.no_grad():
         u = torch.cat([model.encode(part) for part, _ in in_chunks((y, None), _CHUNK)])

@@ -17,6 +17,7 @@ from torch.func import jvp
 
 from hepflows.autoregressive_flow import autoregressive_flow
 from hepflows.coupling import SplineCoupling, coupling_blocks
+from hepflows.draws import normal_like
 from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
 from hepflows.permutations import Permutation
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from hepflows.manifold.config import ManifoldConfig
 
+_STEP = 0.03  # of `unevenness`, in units of about one standard deviation
+_LEAST_SQUARE = 1e-12
 _LEAST_SCALE = 1e-3  # of a principal axis, so that directions without any spread are not blown up
 
 
@@ -161,6 +164,18 @@ class ManifoldModel(nn.Module):
         upper = torch.linalg.qr(jacobian, mode="r").R
         volume: Tensor = upper.diagonal(dim1=1, dim2=2).abs().log().sum(1)
         return volume
+
+    def unevenness(self, u: Tensor) -> Tensor:
+        """How much lengths along the manifold depend on the place: variance of log |dy| for random steps of u, scalar.
+
+        It vanishes where coordinates (N, n) measure lengths of scaled observables up to one common factor. Differences
+        over a finite step see kinks of splines, which derivatives do not.
+        """
+        step = normal_like(u)
+        step = _STEP * step / step.norm(dim=1, keepdim=True)
+        ahead, behind = self.decode(torch.cat([u + step, u - step])).chunk(2)
+        squares = ((ahead - behind) ** 2).sum(1)
+        return (0.5 * (squares + _LEAST_SQUARE).log()).var()
 
     def sample(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Physical observables (N, d) on the manifold from standard normal noise (N, n)."""

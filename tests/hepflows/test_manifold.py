@@ -181,3 +181,34 @@ def test_bad_input_is_refused(plane: Manifold) -> None:
         fit_manifold(events.select(np.arange(20)), settings())
     with pytest.raises(DataError, match="different observables"):
         plane.score(replace(events, features=(Column(name="y"), *COLUMNS[1:])))
+
+
+def test_coordinates_measure_lengths_where_that_is_asked_for() -> None:
+    """On a curve of known length: log-volumes vary less, and no farther from it."""
+    t = np.random.default_rng(6).uniform(-2, 2, 1500)
+    columns = tuple(Column(name=f"x{k}") for k in range(2))
+    curve = FeatureTable(features=columns, values=np.stack([t, np.sin(2 * t)], axis=1))
+    schedule = {"epochs": 12, "batch_size": 100, "learning_rate": 3e-3, "schedule": "cosine"}
+    spreads, errors = [], []
+    for evenness in (0.0, 0.1):
+        config = settings(dimensions=1, manifold_training=schedule, density_training={"epochs": 1}, evenness=evenness)
+        trained = fit_manifold(curve, config)
+        model = trained.model.double()
+        with torch.no_grad():
+            u = model.encode(model.scaling(torch.from_numpy(curve.values))[0])
+            spreads.append(float(model.log_volume(u).std()))
+            errors.append(float(model.reconstruction_error(torch.from_numpy(curve.values)).mean()))
+    assert spreads[1] < 0.6 * spreads[0]
+    assert errors[1] < 1.5 * errors[0] + 0.01
+
+
+@torch.no_grad()
+def test_unevenness_of_a_plane_is_that_of_its_axes() -> None:
+    model = ManifoldModel([False] * 3, [], settings()).double().eval()
+    torch.manual_seed(0)
+    u = torch.randn(4000, 2).double()
+    assert float(model.unevenness(u)) < 2e-3  # equal scales and splines close to the identity
+    model.axes.scale.copy_(torch.tensor([3.0, 1.0, 0.1]))
+    angle = torch.linspace(0, 2 * torch.pi, 100_001)[:-1].double()
+    known = (0.5 * ((3 * angle.cos()) ** 2 + angle.sin() ** 2).log()).var()
+    assert float(model.unevenness(u)) == pytest.approx(float(known), rel=0.1)

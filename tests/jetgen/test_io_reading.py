@@ -330,3 +330,29 @@ def test_detection(tmp_path, make_jets):
     for content in (b"", b"root and more", b"\x89HDF\r\n\x1a\n"):
         (tmp_path / "f").write_bytes(content)
         assert not is_jet_file(tmp_path / "f")
+
+
+@pytest.mark.parametrize("kind", ["list", "large_list", "fixed_size_list", "integers", "sliced"])
+def test_parquet_lists_of_any_kind(tmp_path, kind):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = [[3.0, 2.0], [5.0, 1.0], [4.0, 2.0]]
+    types = {
+        "large_list": pa.large_list(pa.float32()),
+        "fixed_size_list": pa.list_(pa.float64(), 2),
+        "integers": pa.list_(pa.int16()),
+    }
+    columns = {name: pa.array(rows, type=types.get(kind, pa.list_(pa.float64()))) for name in ("part_px", "part_py")}
+    table = pa.table(columns | {"part_pz": columns["part_px"]})
+    parquet.write_table(table.slice(1) if kind == "sliced" else table, tmp_path / "f.parquet", row_group_size=2)
+    jets = read_jets(tmp_path / "f.parquet")
+    expected = np.hypot(*[np.sum(rows, axis=1)] * 2)[1 if kind == "sliced" else 0 :]
+    np.testing.assert_allclose(jets.jet_pt_gev, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("row", [None, [1.0, None]])
+def test_parquet_lists_with_nulls_are_refused(tmp_path, row):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {name: pa.array([[3.0, 2.0], [3.0, 2.0]]) for name in ("part_px", "part_py")}
+    parquet.write_table(pa.table(columns | {"part_pz": pa.array([[3.0, 2.0], row])}), tmp_path / "f.parquet")
+    with pytest.raises(DataError, match=r"part_pz: missing values"):
+        read_jets(tmp_path / "f.parquet")

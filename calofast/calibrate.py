@@ -60,6 +60,7 @@ def _map_spectrum(generator: CaloGenerator, voxels_mev: Tensor, conditions: Tens
     given = dict(zip(generator.condition_names, conditions[:count].cpu().numpy().T, strict=True))
     threshold, layer = voxels.config.threshold_mev, generator.geometry.layer_index
     real = _lit(voxels_mev[:count].cpu().numpy(), layer, threshold)
+    spectrum.note_sparse([len(values) / (count * (layer == number).sum()) for number, values in enumerate(real)])
     spectrum.reset()
     for number in range(_ROUNDS):
         showers = generator.sample(given, seed=generator.config.seed + number, out_of_range="clamp")

@@ -27,6 +27,7 @@ _BLEND = 2.0  # below _TOP, over which the map turns into the identity
 _ENTRIES = 25  # voxels between two quantiles
 _FARTHEST = 1.0  # that the map moves a value: it sharpens what has been learnt, and replaces no training
 _LEAST_SLOPE = 0.02
+_SPARSE = 1 / 3
 
 
 class SpectrumMap(nn.Module):
@@ -34,14 +35,19 @@ class SpectrumMap(nn.Module):
 
     Args:
         layer_sizes: voxels of each layer.
+
+    Attributes:
+        sparse: 1 for layers in which few voxels are lit, so that single deposits make lines, else 0; shape (L,).
     """
 
     table: Tensor
     layer: Tensor
+    sparse: Tensor
 
     def __init__(self, layer_sizes: Sequence[int]) -> None:
         super().__init__()
         self.register_buffer("table", self._identity().expand(len(layer_sizes), -1).clone())
+        self.register_buffer("sparse", torch.zeros(len(layer_sizes)))
         index = torch.repeat_interleave(torch.arange(len(layer_sizes)), torch.tensor(layer_sizes))
         self.register_buffer("layer", index, persistent=False)
 
@@ -72,6 +78,11 @@ class SpectrumMap(nn.Module):
     def reset(self) -> None:
         """Become the identity."""
         self.table.copy_(self._identity().expand_as(self.table))
+
+    @torch.no_grad()
+    def note_sparse(self, lit_share: Sequence[float]) -> None:
+        """Learn which layers are sparse, from the share of each one's voxels that are lit."""
+        self.sparse.copy_(torch.tensor([float(share < _SPARSE) for share in lit_share]))
 
     @torch.no_grad()
     def compose(self, made: Sequence[NDArray[np.floating]], real: Sequence[NDArray[np.floating]]) -> None:

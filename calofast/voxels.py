@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _ALWAYS_LIT = 0.999
 _CUT = 0.25  # in units of dark_mean: almost five widths of the default Gaussian away from its centre
+_MOST_CHANGE = 0.5  # of the brightest voxel of a layer, before all are scaled
 _MARGIN = 0.25  # in standard deviations
 _LEAST_SCALE = 0.3  # in log or logit space; keeps voxels that are nearly constant from dominating
 
@@ -142,18 +143,29 @@ class VoxelTransform(nn.Module):
         threshold to dark_mean; those on the lit side are reflected at the threshold, which no lit voxel of the
         data is below. The spectrum of the lit ones is then mapped as `SpectrumMap` has learnt.
         The largest voxel of a layer is always lit, so that the layer's energy has a place to go. A layer energy
-        below the threshold is an empty layer.
+        below the threshold is an empty layer. In sparse layers small differences are given to the bright voxels, so
+        that the lines in the spectrum of the others stay where they are.
         """
+        target = self.final_energies(energies_mev)
         if self.config.voxels == "logit":
             values = dequantised_mev.clamp_min(1e-20)  # a layer of zeros could not be scaled to its energy
         else:
             threshold = self.config.threshold_mev
             u = (dequantised_mev / threshold).log()
-            largest = self._spread([part.amax(1, keepdim=True) for part in u.split(self.layer_sizes, dim=1)])
-            lit = (u >= _CUT * self.config.dark_mean) | (u >= largest)
+            lit = (u >= _CUT * self.config.dark_mean) | (u >= self._largest(u) @ self.members.T)
             values = torch.where(lit, threshold * self.spectrum(u.abs()).exp(), torch.zeros_like(u))
-        target = self.final_energies(energies_mev)
+            values = self._towards(values, target)
         return values * ((target / (values @ self.members).clamp_min(1e-30)) @ self.members.T)
+
+    def _towards(self, values: Tensor, target: Tensor) -> Tensor:
+        """In sparse layers change each voxel (N, V) by a part of itself that grows with it, towards sums (N, L)."""
+        largest = self._largest(values).clamp_min(1e-20)
+        share = values * ((1 / largest) @ self.members.T)  # the squares of voxels may exceed float32
+        whole = largest * ((share * share) @ self.members)
+        missing = target - values @ self.members
+        # so that none changes its sign, nor two their order
+        missing = torch.minimum(torch.maximum(missing, -_MOST_CHANGE * whole), _MOST_CHANGE * whole)
+        return values * (1 + share * ((self.spectrum.sparse * missing / whole.clamp_min(1e-20)) @ self.members.T))
 
     def final_energies(self, energies_mev: Tensor) -> Tensor:
         """Layer energies (N, L) of the showers: Flow I's, zero where a layer is empty."""
@@ -180,6 +192,6 @@ class VoxelTransform(nn.Module):
         u, log_slope = logit_of_share(dequantised_mev, (whole - dequantised_mev).clamp_min(0.0))
         return u, (log_slope - whole.log()).sum(1)
 
-    def _spread(self, per_layer: list[Tensor]) -> Tensor:
-        """L columns (N, 1) to one value a voxel, (N, V)."""
-        return torch.cat(per_layer, dim=1) @ self.members.T
+    def _largest(self, values: Tensor) -> Tensor:
+        """Largest value of each layer, (N, V) to (N, L)."""
+        return torch.cat([part.amax(1, keepdim=True) for part in values.split(self.layer_sizes, dim=1)], dim=1)

@@ -177,6 +177,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping
         save_file(dict(tensors), path, metadata=None if metadata is None else dict(metadata))
     except SafetensorError as error:
         raise OSError(str(error)) from error
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)  # the library lets nobody else read its files
 
 
 def sync(path: Path) -> None:

@@ -73,10 +73,13 @@ def test_log_showers_come_back_as_they_were() -> None:
     torch.testing.assert_close(again, visible, rtol=1e-6, atol=1e-9)
 
 
-@given(seed=st.integers(0, 1000), spread=st.floats(0.1, 30.0), kind=st.sampled_from(KINDS))
-def test_any_latent_gives_layers_with_the_energy_of_the_first_stage(seed: int, spread: float, kind: str) -> None:
+@given(seed=st.integers(0, 1000), spread=st.floats(0.1, 30.0), kind=st.sampled_from(KINDS), sparse=st.booleans())
+def test_any_latent_gives_layers_with_the_energy_of_the_first_stage(
+    seed: int, spread: float, kind: str, sparse: bool
+) -> None:
     transform, _, _, energies, context = _fitted(kind)
     transform = transform.float()
+    transform.spectrum.note_sparse([0.1 if sparse else 0.9] * 3)
     generator = torch.Generator().manual_seed(seed)
     y = spread * torch.randn(400, sum(SIZES), generator=generator)
     voxels = transform.to_showers(transform.inverse(y, energies.float(), context.float()), energies.float())
@@ -103,3 +106,27 @@ def test_layers_below_the_threshold_are_empty() -> None:
     energies = torch.tensor([[3.0, 0.009, 0.011]], dtype=torch.float64)
     voxels = transform.to_showers(torch.full((1, 12), 1e-4, dtype=torch.float64), energies)
     torch.testing.assert_close(voxels @ transform.members, torch.tensor([[3.0, 0.0, 0.011]], dtype=torch.float64))
+
+
+def test_small_differences_are_the_bright_voxels_of_sparse_layers() -> None:
+    """A line stays a line in layer 0; layer 1, which is not sparse, is scaled."""
+    transform, *_ = _fitted("log")
+    transform.spectrum.note_sparse([0.1, 0.9, 0.9])
+    made = torch.tensor([[40.0, 0.511, 0.511, 1e-4, 1e-4, 1e-4, 40.0, 0.511, 1e-4, 1e-4, 1.0, 1.0]]).double()
+    energies = 1.02 * torch.tensor([[41.022, 40.511, 2.0]], dtype=torch.float64)
+    voxels = transform.to_showers(made, energies)
+    torch.testing.assert_close(voxels @ transform.members, energies)
+    assert voxels[0, 1] == pytest.approx(0.511, rel=4e-4)
+    assert voxels[0, 7] == pytest.approx(1.02 * 0.511)
+    assert voxels[0, 0] == pytest.approx(40 + 0.02 * 41.022, rel=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.3, 3.0, 1e3])
+def test_large_differences_keep_the_order_of_the_voxels_of_sparse_layers(factor: float) -> None:
+    transform, *_ = _fitted("log")
+    transform.spectrum.note_sparse([0.1, 0.1, 0.1])
+    made = 10 * torch.rand(50, 12, generator=torch.Generator().manual_seed(0)).double() + 0.2
+    voxels = transform.to_showers(made, factor * (made @ transform.members))
+    for old, new in zip(made.split(SIZES, dim=1), voxels.split(SIZES, dim=1), strict=True):
+        assert (new > 0).all()
+        assert torch.equal(old.argsort(1), new.argsort(1))

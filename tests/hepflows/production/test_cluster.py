@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,19 @@ IN_SHARDS = ("--format", "toy", "--shard-size", 256)
 
 
 @pytest.fixture(scope="module")
-def dask_cluster() -> Iterator[Any]:
+def shared_cluster() -> Iterator[Any]:
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as local:
         yield local
+
+
+@pytest.fixture
+def dask_cluster(shared_cluster: Any) -> Iterator[Any]:
+    """Its workers are threads: one that is still at a shard of a failed production shares the filters of warnings."""
+    yield shared_cluster
+    until = time.monotonic() + 60
+    while any(worker.state.executing_count for worker in shared_cluster.workers.values()):
+        assert time.monotonic() < until, "a worker does not come to an end"
+        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -92,7 +92,8 @@ def _manifold(points: Points, dimensions: int, options: argparse.Namespace, dire
             "inner": {"blocks": 2, "hidden": (options.width,) * 2},
             "manifold_training": _schedule(options),
             "density_training": _schedule(options),
-            "seed": options.seed, "evenness": options.evenness,
+            "seed": options.seed,
+            "evenness": options.evenness,
         }
     )
     columns = tuple(Column(name=f"x{k}") for k in range(points.shape[1]))

@@ -18,8 +18,8 @@ import numpy as np
 from rich.console import Console
 
 import calofast as cf
-from calofast.config import ReadingConfig
 from calofast.generator import CaloGenerator
+from calofast.reading_config import ReadingConfig
 from hepflows.config import build, with_overrides
 from hepflows.errors import HepflowsError
 

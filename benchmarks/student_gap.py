@@ -21,8 +21,8 @@ from rich.console import Console
 
 import calofast as cf
 from calofast.condition_values import conditions_of
-from calofast.config import ReadingConfig
 from calofast.generator import CaloGenerator
+from calofast.reading_config import ReadingConfig
 from hepflows.config import build, with_overrides
 from hepflows.errors import ArtefactError, HepflowsError
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from calofast.config import CaloFlowConfig, DataConfig
+    from calofast.config import CaloFlowConfig
     from calofast.generator import CaloGenerator
     from calofast.measured import MeasuredShowers
     from calofast.measured_domain import MeasuredDomain
     from calofast.observables import ShowerDomain
+    from calofast.reading_config import DataConfig
     from calofast.refinement import ShowerRefinement
     from calofast.showers import Showers
     from calofast.streamed import StreamedShowers
@@ -203,7 +204,7 @@ class CaloTask:
 
 def _arguments(selection: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of `read_showers` from entries of the table ``[data]``."""
-    from calofast.config import ReadingConfig
+    from calofast.reading_config import ReadingConfig
     from hepflows.config import build
 
     return build(ReadingConfig, selection, where="--read").arguments()

@@ -90,11 +90,8 @@ def _lists(column: Any, *, where: str) -> ak.Array:
             "not lists of numbers", where=where, expected="one list of numbers for each jet", found=str(found)
         )
     array = column.cast(pa.large_list(pa.float64())).combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # as some versions combine no chunks at all
-        array = pa.array([], type=array.type) if array.num_chunks == 0 else array.chunk(0)
     offsets = np.asarray(array.offsets)
-    values = array.values[int(offsets[0]) : int(offsets[-1])] if len(array) else array.values
+    values = array.values[int(offsets[0]) : int(offsets[-1])]
     if array.null_count or values.null_count:
         raise DataError("missing values", where=where, expected="one list of numbers for each jet", found="nulls")
-    lengths = np.diff(offsets) if len(array) else np.zeros(0, dtype=np.int64)
-    return ak.unflatten(ak.Array(values.to_numpy(zero_copy_only=False)), lengths)
+    return ak.unflatten(ak.Array(values.to_numpy(zero_copy_only=False)), np.diff(offsets))

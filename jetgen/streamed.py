@@ -114,9 +114,12 @@ def stream_jets(
 def _filled(file: JetFile, entries: NDArray[np.int64]) -> NDArray[np.int64]:
     """The entries that have constituents; all of them if none has, for the reader to refuse."""
     kept = []
-    for first in range(0, len(entries), _PIECE):
-        some = entries[first : first + _PIECE]
-        mask = file.read_block(int(some[0]), int(some[-1]) + 1).mask[some - some[0]]
+    for start in range(0, file.n, _PIECE):  # by place in the file: selected entries may lie far apart
+        first, last = np.searchsorted(entries, (start, start + _PIECE))
+        if first == last:
+            continue
+        some = entries[first:last]
+        mask = file.read_block(start, min(start + _PIECE, file.n)).mask[some - start]
         kept.append(some[slot_mask(mask, places=Places(path=file.path, entries=some)).any(axis=1)])
     found = np.concatenate(kept)
     return found if len(found) else entries

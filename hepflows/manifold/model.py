@@ -175,7 +175,8 @@ class ManifoldModel(nn.Module):
         step = _STEP * step / step.norm(dim=1, keepdim=True)
         ahead, behind = self.decode(torch.cat([u + step, u - step])).chunk(2)
         squares = ((ahead - behind) ** 2).sum(1)
-        return (0.5 * (squares + _LEAST_SQUARE).log()).var()
+        # a single event, which a last batch may be, has no variance
+        return (0.5 * (squares + _LEAST_SQUARE).log()).var(correction=min(1, len(u) - 1))
 
     def sample(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Physical observables (N, d) on the manifold from standard normal noise (N, n)."""

@@ -208,6 +208,7 @@ def test_unevenness_of_a_plane_is_that_of_its_axes() -> None:
     torch.manual_seed(0)
     u = torch.randn(4000, 2).double()
     assert float(model.unevenness(u)) < 2e-3  # equal scales and splines close to the identity
+    assert float(model.unevenness(u[:1])) == 0  # a last batch of one event
     model.axes.scale.copy_(torch.tensor([3.0, 1.0, 0.1]))
     angle = torch.linspace(0, 2 * torch.pi, 100_001)[:-1].double()
     known = (0.5 * ((3 * angle.cos()) ** 2 + angle.sin() ** 2).log()).var()

@@ -129,8 +129,11 @@ def test_a_stopped_training_resumes_bit_identically(tmp_path, monkeypatch):
     assert all(torch.equal(value, state[name]) for name, value in whole.items())
 
 
-def test_empty_jets_are_left_out_or_refused(tmp_path):
+@pytest.mark.parametrize("piece", [7, 10_000])
+def test_empty_jets_are_left_out_or_refused(tmp_path, monkeypatch, piece):
     import h5py
+
+    monkeypatch.setattr("jetgen.streamed._PIECE", piece)
 
     path = write_jets(read_jets(TOP, **READ), tmp_path / "jets.h5")
     with h5py.File(path, "r+") as file:

@@ -1,12 +1,12 @@
 """Published data sets of showers.
 
 Record numbers, file names and MD5 sums of the CaloChallenge (arXiv 2410.21611) are those that Zenodo states. CaloGAN's
-showers (arXiv 1712.10321) lie on Mendeley Data, and no checksums of theirs are known here.
+showers (arXiv 1712.10321) lie on Mendeley Data, whose record states their checksums.
 """
 
 from __future__ import annotations
 
-from hepflows.datasets import DataSet, RemoteFile
+from hepflows.datasets import DataSet, Record, RemoteFile
 
 _ZENODO = "https://zenodo.org/records"
 
@@ -66,5 +66,10 @@ DATASETS = (
         name="calogan",
         title="CaloGAN: e+, photons and charged pions, 504 voxels",
         page="https://doi.org/10.17632/pvn3xc3wy5.1",
+        record=Record(
+            kind="mendeley",
+            url="https://data.mendeley.com/public-api/datasets/pvn3xc3wy5/files?folder_id=root&version=1",
+            names=("eplus.hdf5", "gamma.hdf5", "piplus.hdf5"),
+        ),
     ),
 )

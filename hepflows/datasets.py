@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from hepflows.errors import ConfigError
 
@@ -24,6 +24,21 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Record:
+    """A record of a data repository, which is asked for checksums that are not known here.
+
+    Attributes:
+        kind: of repository, whose answers differ.
+        url: of its list of files, as JSON.
+        names: of the files that are wanted.
+    """
+
+    kind: Literal["zenodo", "mendeley"]
+    url: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataSet:
     """A data set.
 
@@ -31,13 +46,20 @@ class DataSet:
         name: by which `hepflows fetch` takes it.
         title: what it is.
         page: its page, for people.
-        files: its files; none where no checksum is known, and so nothing is fetched.
+        files: its files, where their checksums are known.
+        record: states the files and their checksums otherwise, see `hepflows.records.files_of`.
     """
 
     name: str
     title: str
     page: str
     files: tuple[RemoteFile, ...] = ()
+    record: Record | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the files."""
+        return tuple(file.name for file in self.files) if self.record is None else self.record.names
 
 
 @runtime_checkable
@@ -62,7 +84,7 @@ def dataset(name: str) -> DataSet:
     """The data set called `name`.
 
     Raises:
-        ConfigError: no task knows it, or no checksums of its files are known.
+        ConfigError: no task knows it.
     """
     from hepflows.config import did_you_mean
 
@@ -72,11 +94,5 @@ def dataset(name: str) -> DataSet:
             f"no data set is called {name!r}{did_you_mean(name, there)}",
             expected=", ".join(there) or "an installed task that knows data sets",
             remedy="hepflows fetch --list tells them",
-        )
-    if not there[name].files:
-        raise ConfigError(
-            "this data set is not fetched: its published checksums are not known to this version",
-            where=name,
-            remedy=f"download it from {there[name].page}",
         )
     return there[name]

@@ -82,13 +82,8 @@ def fetch_file(
     try:
         store.fetch(file.name, downloader=_Continued(part, timeout_s, reporter or SilentReporter()))
     except RequestException as error:
-        raise DownloadError(
-            "the file cannot be downloaded",
-            where=file.url,
-            found=_reason(error),
-            remedy="check the connection and run the command again"
-            + (f", which continues at {part.stat().st_size} bytes" if part.exists() else ""),
-        ) from error
+        continues = f", which continues at {part.stat().st_size} bytes" if part.exists() else ""
+        raise failed("the file cannot be downloaded", file.url, error, continues) from error
     except ValueError as error:  # pooch's word for a checksum that does not fit
         raise DownloadError(
             "what was downloaded is not the published file",
@@ -147,8 +142,11 @@ class _Continued:
             raise Disconnected("the connection broke off")
 
 
-def _reason(error: Exception) -> str:
+def failed(what: str, url: str, error: Exception, more: str = "") -> DownloadError:
+    """The error for a request that failed, with the server's answer if there was one."""
     response = getattr(error, "response", None)
     if response is not None:
-        return f"HTTP status {response.status_code} {response.reason}"
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no answer'}"
+        reason = f"HTTP status {response.status_code} {response.reason}"
+    else:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else 'no answer'}"
+    return DownloadError(what, where=url, found=reason, remedy=f"check the connection and run the command again{more}")

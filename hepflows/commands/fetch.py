@@ -32,6 +32,7 @@ def fetch(
     from hepflows.datasets import catalogue, dataset
     from hepflows.download import fetch_file
     from hepflows.errors import ConfigError
+    from hepflows.records import files_of
 
     if list_:
         _show(catalogue())
@@ -40,7 +41,7 @@ def fetch(
         raise ConfigError("which data set?", remedy="name one; hepflows fetch --list tells them")
     chosen = dataset(name)
     reporter = terminal_reporter()
-    for file in chosen.files:
+    for file in files_of(chosen):
         reporter.message(f"{fetch_file(file, out, force=force, reporter=reporter)}: {file.checksum}")
 
 
@@ -51,7 +52,5 @@ def _show(sets: dict[str, DataSet]) -> None:
     for name, one in sets.items():
         console.print(f"{name}: {one.title}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"  {one.page}", highlight=False, markup=False, soft_wrap=True)
-        files = ", ".join(file.name for file in one.files)
-        console.print(
-            f"  {files or 'not fetched: no checksum is known here'}", highlight=False, markup=False, soft_wrap=True
-        )
+        stated = "" if one.record is None else " (checksums as the record states them)"
+        console.print(f"  {', '.join(one.names)}{stated}", highlight=False, markup=False, soft_wrap=True)

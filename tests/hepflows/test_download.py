@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,10 @@ import pytest
 
 from hepflows import datasets
 from hepflows.cli import main
-from hepflows.datasets import DataSet, RemoteFile, catalogue
+from hepflows.datasets import DataSet, Record, RemoteFile, catalogue
 from hepflows.download import DownloadError, fetch_file
 from hepflows.errors import OutputError
+from hepflows.records import files_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
 CHECKSUM = "md5:" + hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+SHA256 = "3b" * 32
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file; `script` says how each request in turn is answered, the last one for all that follow."""
+    """Serves one file, and under /record what `listing` is.
+
+    `script` says how each request for the file in turn is answered, the last one for all that follow.
+    """
 
     daemon_threads = True
 
@@ -33,16 +39,27 @@ class Server(ThreadingHTTPServer):
         self.script: list[str] = ["whole"]
         self.ranges: list[str | None] = []
         self.released = threading.Event()
+        self.listing = b""
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
 
     @property
     def file(self) -> RemoteFile:
-        return RemoteFile(name="a.h5", url=f"http://127.0.0.1:{self.server_port}/a.h5?download=1", checksum=CHECKSUM)
+        return RemoteFile(name="a.h5", url=f"{self.base}/a.h5?download=1", checksum=CHECKSUM)
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
+        if self.path == "/record":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(self.server.listing)))
+            self.end_headers()
+            self.wfile.write(self.server.listing)
+            return
         stated = self.headers.get("Range")
         self.server.ranges.append(stated)
         behaviour = self.server.script.pop(0) if len(self.server.script) > 1 else self.server.script[0]
@@ -176,21 +193,17 @@ def test_files_of_the_user_are_not_replaced(server: Server, tmp_path: Path) -> N
 
 def test_the_command(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     small = DataSet(name="small", title="a small one", page="http://127.0.0.1/", files=(server.file,))
-    none = DataSet(name="unsafe", title="no checksums", page="https://example.org/data")
-    monkeypatch.setattr(datasets, "catalogue", lambda: {"small": small, "unsafe": none})
+    monkeypatch.setattr(datasets, "catalogue", lambda: {"small": small})
     assert main(["fetch", "small", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().err
     assert "5/5 MiB" in shown
     assert CHECKSUM in shown
     assert (tmp_path / "a.h5").read_bytes() == CONTENT
-    for name, words in (("smal", "did you mean small?"), ("unsafe", "download it from https://example.org/data")):
-        assert main(["fetch", name, "--out", str(tmp_path)]) == 2
-        assert words in capsys.readouterr().err
+    assert main(["fetch", "smal", "--out", str(tmp_path)]) == 2
+    assert "did you mean small?" in capsys.readouterr().err
     assert main(["fetch"]) == 2
     assert main(["fetch", "--list"]) == 0
-    listed = capsys.readouterr().out
-    assert "a.h5" in listed
-    assert "not fetched" in listed
+    assert "a.h5" in capsys.readouterr().out
 
 
 def test_the_catalogue() -> None:
@@ -205,3 +218,83 @@ def test_the_catalogue() -> None:
         assert len(digits) == 32
         assert file.url.startswith("https://zenodo.org/records/")
         assert f"/{file.name}?" in file.url
+    assert found["jetnet"].names == ("g.hdf5", "q.hdf5", "t.hdf5", "w.hdf5", "z.hdf5")
+    assert found["calogan"].names == ("eplus.hdf5", "gamma.hdf5", "piplus.hdf5")
+
+
+def stated(server: Server, kind: Any) -> DataSet:
+    record = Record(kind=kind, url=f"{server.base}/record", names=("a.h5",))
+    return DataSet(name="stated", title="a record", page="http://127.0.0.1/", record=record)
+
+
+def zenodo(server: Server, **changed: Any) -> dict[str, Any]:
+    """The parts of Zenodo's answer that are read, in its nesting."""
+    links = {"self": server.file.url}
+    file = {"key": "a.h5", "checksum": CHECKSUM, "size": len(CONTENT), "links": links} | changed
+    return {"id": 1, "files": [file | {"key": "other.h5"}, file]}
+
+
+def mendeley(server: Server) -> list[dict[str, Any]]:
+    """The parts of the answer of Mendeley Data that are read, in its nesting."""
+    details = {"sha256_hash": SHA256, "download_url": server.file.url, "size": len(CONTENT)}
+    return [{"filename": "a.h5", "id": "1", "content_details": details}]
+
+
+def test_files_of_a_record(server: Server) -> None:
+    server.listing = json.dumps(zenodo(server)).encode()
+    [file] = files_of(stated(server, "zenodo"))
+    assert (file.name, file.url, file.checksum) == ("a.h5", server.file.url, CHECKSUM)
+    server.listing = json.dumps(mendeley(server)).encode()
+    [file] = files_of(stated(server, "mendeley"))
+    assert (file.name, file.url, file.checksum) == ("a.h5", server.file.url, f"sha256:{SHA256}")
+
+
+def test_known_files_are_not_asked_for(server: Server) -> None:
+    assert files_of(DataSet(name="known", title="", page="", files=(server.file,))) == (server.file,)
+
+
+def test_the_command_fetches_what_the_record_states(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.listing = json.dumps(zenodo(server)).encode()
+    monkeypatch.setattr(datasets, "catalogue", lambda: {"stated": stated(server, "zenodo")})
+    assert main(["fetch", "stated", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "a.h5").read_bytes() == CONTENT
+    assert main(["fetch", "--list"]) == 0
+    assert "a.h5 (checksums as the record states them)" in capsys.readouterr().out
+    server.script = ["corrupt"]
+    assert main(["fetch", "stated", "--out", str(tmp_path / "other")]) == 2
+    assert "not the published file" in capsys.readouterr().err
+    assert not list((tmp_path / "other").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"checksum": "md5:12"}, "a checksum of a.h5"),
+        ({"checksum": "crc32:00000000"}, "a checksum of a.h5"),
+        ({"checksum": None}, "checksums"),
+        ({"links": {}}, "KeyError"),
+        ({"links": {"self": "file:///etc/passwd"}}, "an address of a.h5"),
+        ({"key": "b.h5"}, "found: b.h5"),
+    ],
+)
+def test_unclear_answers(server: Server, changed: dict[str, Any], words: str) -> None:
+    answer = zenodo(server, **changed)
+    server.listing = json.dumps(answer | {"files": answer["files"][1:]}).encode()
+    with pytest.raises(DownloadError, match="does not state its files") as error:
+        files_of(stated(server, "zenodo"))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("listing", [b"", b"<html>", b"[]", b"{}", b"\xff", b"1", b'"' + b"x" * 5_000_000 + b'"'])
+def test_answers_that_are_no_list(server: Server, listing: bytes) -> None:
+    server.listing = listing
+    with pytest.raises(DownloadError, match="does not state its files"):
+        files_of(stated(server, "zenodo"))
+
+
+def test_no_repository() -> None:
+    record = Record(kind="zenodo", url="http://127.0.0.1:9/record", names=("a.h5",))
+    with pytest.raises(DownloadError, match="the list of files cannot be had"):
+        files_of(DataSet(name="stated", title="", page="", record=record), timeout_s=2.0)

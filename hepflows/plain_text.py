@@ -1,4 +1,4 @@
-"""JSON and TOML of unknown origin: files of bounded size, values of bounded depth, no code."""
+"""JSON and TOML of unknown origin: files of bounded size, values of bounded depth and size, no code."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _MAX_DEPTH = 100
+_INTEGERS = range(-(2**63), 2**64)  # more fit neither float nor any array
 
 
 def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -32,10 +33,10 @@ def parse_json(text: str) -> Any:
     """Values of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, or nested more than 100 deep.
+        ValueError: it is no JSON, nested more than 100 deep, or has an integer of more than 64 bits.
     """
     try:
-        return _shallow(json.loads(text))
+        return _bounded(json.loads(text))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -44,18 +45,20 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Tables of a TOML text.
 
     Raises:
-        ValueError: it is no TOML, or nested more than 100 deep.
+        ValueError: it is no TOML, nested more than 100 deep, or has an integer of more than 64 bits.
     """
     try:
-        content: dict[str, Any] = _shallow(tomllib.loads(text))
+        content: dict[str, Any] = _bounded(tomllib.loads(text))
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return content
 
 
-def _shallow(content: Any) -> Any:
+def _bounded(content: Any) -> Any:
     level = [content]
     for _ in range(_MAX_DEPTH):
+        if any(isinstance(value, int) and value not in _INTEGERS for value in level):
+            raise ValueError("an integer of more than 64 bits")
         level = [inner for value in level if isinstance(value, dict | list)
                  for inner in (value.values() if isinstance(value, dict) else value)]  # fmt: skip
         if not level:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepflows.datasets import RemoteFile
 from hepflows.download import DownloadError, failed
+from hepflows.plain_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -53,8 +54,6 @@ def files_of(data_set: DataSet, *, timeout_s: float = 30.0) -> tuple[RemoteFile,
 
 
 def _answer(record: Record, timeout_s: float) -> Any:
-    import json
-
     from requests import RequestException, get
 
     try:
@@ -67,7 +66,7 @@ def _answer(record: Record, timeout_s: float) -> Any:
                     raise ValueError(f"more than {_LIMIT} bytes")
     except RequestException as error:
         raise failed("the list of files cannot be had", record.url, error) from error
-    return json.loads(text)
+    return parse_json(text.decode("utf-8"))
 
 
 def _zenodo(answer: Any) -> Iterator[RemoteFile]:

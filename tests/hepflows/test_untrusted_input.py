@@ -207,6 +207,16 @@ def test_deep_and_large_texts(tmp_path: Path) -> None:
         read_text(path, max_bytes=999)
 
 
+@pytest.mark.parametrize(("number", "fits"), [(2**64 - 1, True), (-(2**63), True), (2**64, False), (-(10**400), False)])
+def test_integers_that_no_number_type_holds(number: int, fits: bool) -> None:
+    for parse, text in ((parse_json, f'{{"a": [{number}]}}'), (parse_toml, f"a = [{number}]")):
+        if fits:
+            assert parse(text) == {"a": [number]}
+        else:
+            with pytest.raises(ValueError, match="more than 64 bits"):
+                parse(text)
+
+
 @pytest.mark.parametrize(
     "content", ["[" * 100_000, "[]", "null", '{"schema": "hepflows-generator/1", "task": ' + "9" * 5000 + "}"]
 )

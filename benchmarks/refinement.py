@@ -1,10 +1,12 @@
 """Refinement on the toys of LaSeR (arXiv 2106.00792): baseline, HMC, LaSeR (GAN and flow) and DCTR, by EMD and JSD.
 
-What is missing is run, and goes on where it was stopped; `show` prints the table with the published numbers::
+What is missing is run, and goes on where it was stopped; `show` prints the table with the published numbers, `draw`
+makes the picture::
 
     python -m benchmarks.refinement run --out runs/refinement                     # the paper's number of points
     python -m benchmarks.refinement run --out runs/small --train 20000 --evaluate 20000 --epochs 5 --quick
     python -m benchmarks.refinement show --out runs/refinement
+    python -m benchmarks.refinement draw --out runs/refinement                    # -> runs/refinement/toys.png
 
 All methods of a toy share one baseline and one pair of classifiers. The published numbers are of toys with other
 parameters and other bins: they are for orientation, and so is the size of a gain.
@@ -19,14 +21,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from rich.console import Console
 
-from benchmarks.refinement_measures import EMD_BINS, JSD_BINS, compare
+from benchmarks.refinement_figure import draw_toys
+from benchmarks.refinement_measures import EMD_BINS, JSD_BINS, compare, histogram
 from benchmarks.refinement_toys import REACH, TOYS, PlaneAdapter, Points, baseline, true_points
 from hepflows.commands.options import terminal_reporter
 from hepflows.density_ratio import DensityRatio
-from hepflows.errors import HepflowsError
+from hepflows.errors import ConfigError, HepflowsError
 from hepflows.files import atomic_file
 from hepflows.philox import normal_noise
 from hepflows.refine.flow_refiner import train_flow
@@ -62,6 +66,7 @@ QUICK = (
     "hmc.step=0.02",
 )
 _TRUTH, _FLOOR, _SAMPLE = 101, 102, 103  # seeds
+_DENSITY = "density.npy"  # beside result.json, for the picture
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.action == "show":
             sys.stdout.write(table(collect(options.out)))
+        elif options.action == "draw":
+            draw(options.out)
         else:
             run(options)
     except HepflowsError as error:
@@ -115,6 +122,8 @@ def run(options: argparse.Namespace) -> None:
                 **compare(drawn, truth, reach=REACH),
                 **more,
             }
+            with atomic_file(folder / method / _DENSITY, force=True) as temporary, temporary.open("wb") as file:
+                np.save(file, histogram(drawn, bins=JSD_BINS, reach=REACH))
             _write(folder / method / "result.json", result)
             reporter.message(f"{toy} {method}: EMD {result['emd']:.4f}, JSD {result['jsd']:.4f}")
 
@@ -207,6 +216,23 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def draw(out: Path) -> None:
+    """Write ``toys.png``, the densities of all that was measured.
+
+    Raises:
+        ConfigError: nothing was measured yet.
+    """
+    paths = {toy: {m: out / toy / m / _DENSITY for m in METHODS} for toy in TOYS}
+    densities = {
+        toy: {"truth" if m == "floor" else m: np.load(path) for m, path in found.items() if path.exists()}
+        for toy, found in paths.items()
+    }
+    measured = {toy: found for toy, found in densities.items() if found}
+    if not measured:
+        raise ConfigError("nothing to draw", where=out, remedy="measure first: run")
+    draw_toys(measured, out / "toys.png", reach=REACH)
+
+
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     with atomic_file(path, force=True) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -214,7 +240,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "show"))
+    parser.add_argument("action", choices=("run", "show", "draw"))
     parser.add_argument("--out", type=Path, required=True, help="directory of all results")
     parser.add_argument("--toys", type=_chosen(TOYS), default=TOYS, help="default: all")
     parser.add_argument("--methods", type=_chosen(METHODS), default=METHODS, help="default: all")

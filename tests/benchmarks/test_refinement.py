@@ -82,6 +82,13 @@ def test_a_tiny_run_goes_on_where_it_was_stopped(tmp_path: Path, capsys):
     assert main(["show", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out == table(found)
     assert "(0.28)" in table(found)
+    assert main(["draw", "--out", str(tmp_path)]) == 0
+    from PIL import Image
+
+    with Image.open(tmp_path / "toys.png") as picture:
+        assert picture.width > 5 * picture.height  # six methods in a line
+    assert main(["draw", "--out", str(tmp_path / "nothing")]) == 2
+    assert "nothing to draw" in capsys.readouterr().err
 
 
 def test_settings_that_are_wrong_are_refused(tmp_path: Path, capsys):

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md: particles and architectures, every metric with its floor, and what each cost.
+r"""The tables of docs/results.md: particles and architectures, every metric with its floor, and what each cost.
 
 HEPFLOWS_DATA names a directory with showers/eplus.h5, gamma.h5 and piplus.h5 (CaloGAN layout); the last 20 % of each
 file is only compared with. Further showers come from ``hepflows simulate``::
@@ -6,6 +6,11 @@ file is only compared with. Further showers come from ``hepflows simulate``::
     python -m benchmarks.shower_table run --out runs/showers       # as often as it takes: it goes on
     python -m benchmarks.shower_table models --out runs/showers    # what comes with the package
     python -m benchmarks.shower_table show --out runs/showers > tables.md
+
+The last column of the cost needs, for each particle that Geant4 can be run with here::
+
+    python -m benchmarks.geant4_speedup --particle e+ --json runs/showers/eplus/geant4.json \
+        coupling=runs/showers/eplus/coupling model=calofast/models/eplus
 
 Two runs beside each other may share the cells by ``--particles`` or ``--recipes``. Settings are chosen with
 ``--tuning``, which leaves the showers that the tables compare with alone.
@@ -46,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         if options.action == "show":
-            sys.stdout.write(tables(collect(options.out), floors(options.out)))
+            sys.stdout.write(tables(collect(options.out), floors(options.out), beside_geant4(options.out)))
         else:
             apply_threads(options.threads)
             (run if options.action == "run" else measure_models)(options)
@@ -122,6 +127,12 @@ def collect(out: Path) -> list[dict[str, Any]]:
 def floors(out: Path) -> dict[str, Any]:
     """The classifiers' floors by particle."""
     paths = {particle: _floor(out, particle) for particle in PARTICLES}
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
+
+
+def beside_geant4(out: Path) -> dict[str, Any]:
+    """Results of `benchmarks.geant4_speedup` by particle, which stand as ``geant4.json`` in its directory."""
+    paths = {particle: out / particle / "geant4.json" for particle in PARTICLES}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
 
 

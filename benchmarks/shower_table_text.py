@@ -15,16 +15,29 @@ if TYPE_CHECKING:
 
 _AUC: Final = ("auc_low", "auc_low_normed", "auc_log", "auc_high", "auc_gbt")
 _SIZE: Final = "auc_low"
+SPEEDUP: Final = ("standard", "1000", "50")
+"""Of what the speed-up over Geant4 is quoted: list of interactions, batch, GeV."""
 
 
-def tables(results: Sequence[Mapping[str, Any]], floors: Mapping[str, Mapping[str, Any]]) -> str:
+def tables(
+    results: Sequence[Mapping[str, Any]],
+    floors: Mapping[str, Mapping[str, Any]],
+    geant4: Mapping[str, Mapping[str, Any]],
+) -> str:
     """Classifiers, then other metrics, then cost; one line for each generator.
 
     Args:
         results: what was measured of each generator.
         floors: particle -> the classifiers' AUC of the reference's halves, and the number of showers there.
+        geant4: particle -> results of `benchmarks.geant4_speedup`, whose generators are called as `side_name` says.
     """
-    return f"{_classifiers(results, floors)}\n{_physics(results)}\n{_cost(results)}"
+    return f"{_classifiers(results, floors)}\n{_physics(results)}\n{_cost(results, geant4)}"
+
+
+def side_name(result: Mapping[str, Any]) -> str:
+    """What a generator is called beside Geant4: ``coupling``, ``published-student``, or ``model``."""
+    recipe, kind = result["recipe"], result["kind"]
+    return str({MODEL: MODEL, "published": f"published-{kind}"}.get(recipe, kind))
 
 
 def _classifiers(results: Sequence[Mapping[str, Any]], floors: Mapping[str, Mapping[str, Any]]) -> str:
@@ -90,9 +103,17 @@ def _worst(metrics: Found, prefix: str, key: str) -> float:
     return max(abs(float(entry[key]) - 1) for name, entry in metrics.items() if name.startswith(prefix))
 
 
-def _cost(results: Sequence[Mapping[str, Any]]) -> str:
+def _cost(results: Sequence[Mapping[str, Any]], geant4: Mapping[str, Mapping[str, Any]]) -> str:
     lines = _head(
-        "showers", "generator", "training showers", "training min", "weights [MB]", "ms, batch 1", "100", "10000"
+        "showers",
+        "generator",
+        "training showers",
+        "training min",
+        "weights [MB]",
+        "ms, batch 1",
+        "100",
+        "10000",
+        "times faster than Geant4",
     )
     for result in results:
         training = result["training"]
@@ -104,9 +125,16 @@ def _cost(results: Sequence[Mapping[str, Any]]) -> str:
                 f"{training['seconds'] / 60:.0f}",
                 f"{result['weights_bytes'] / 1e6:.1f}",
                 *(f"{result['sampling_ms'][batch]:.3g}" for batch in ("1", "100", "10000")),
+                _speedup(geant4.get(result["particle"], {}), side_name(result)),
             )
         )
     return "\n".join(lines) + "\n"
+
+
+def _speedup(beside: Mapping[str, Any], name: str) -> str:
+    physics, batch, energy = SPEEDUP
+    ratio = beside.get("speedup", {}).get(physics, {}).get(name, {}).get(batch, {}).get(energy)
+    return "-" if ratio is None else f"{float(f'{ratio:.2g}'):g}"
 
 
 def _head(*cells: str) -> list[str]:

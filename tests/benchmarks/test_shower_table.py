@@ -10,7 +10,7 @@ import pytest
 
 import calofast as cf
 from benchmarks import shower_table
-from benchmarks.shower_table_text import separation_ratios, tables
+from benchmarks.shower_table_text import SPEEDUP, separation_ratios, side_name, tables
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -49,7 +49,7 @@ def result(**changes):
 
 def test_what_the_tables_print():
     floors = {"piplus": {"metrics": result()["metrics"]}}
-    classifiers, physics, cost = (part.splitlines() for part in tables([result()], floors).split("\n\n"))
+    classifiers, physics, cost = (part.splitlines() for part in tables([result()], floors, {}).split("\n\n"))
     aucs = " | ".join(["0.5314 ± 0.0042"] * 5)
     assert classifiers[2:] == [
         f"| pi+ | Geant4 itself | 2 x 14000 | {aucs} |",
@@ -57,12 +57,22 @@ def test_what_the_tables_print():
     ]
     numbers = "3.5 (`width_x_0`) | 1 of 2 | 0.20 % | 0.05 % | 7.0 % | 2.0 % | 1.23 ± 0.10 | 0.20"
     assert physics[2] == f"| pi+ | published student | {numbers} |"
-    assert cost[2] == "| pi+ | published student | 17600 | 60 | 12.3 | 12.3 | 1 | 0.457 |"
+    assert cost[2] == "| pi+ | published student | 17600 | 60 | 12.3 | 12.3 | 1 | 0.457 | - |"
+
+
+def test_the_speed_beside_geant4():
+    physics, batch, energy = SPEEDUP
+    times = {physics: {"published-student": {batch: {energy: 1234.5}}}}
+    floors = {"piplus": {"metrics": result()["metrics"]}}
+    cost = tables([result()], floors, {"piplus": {"speedup": times}}).split("\n\n")[2].splitlines()
+    assert cost[2].endswith("| 1200 |")
+    assert side_name(result(recipe="model", kind="coupling")) == "model"
+    assert side_name(result(recipe="maf", kind="teacher")) == "teacher"
 
 
 def test_the_floor_is_printed_once_a_particle():
     floors = {"piplus": {"metrics": result()["metrics"]}}
-    found = tables([result(), result(recipe="coupling", kind="coupling")], floors)
+    found = tables([result(), result(recipe="coupling", kind="coupling")], floors, {})
     assert found.count("Geant4 itself") == 1
     assert found.count("| coupling |") == 3
 
@@ -156,7 +166,11 @@ def test_without_data_the_variable_is_named(tmp_path, monkeypatch, capsys):
 def test_the_page_quotes_the_results():
     out = ROOT / "benchmarks" / "results" / "showers"
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    parts = tables(shower_table.collect(out), shower_table.floors(out)).strip().split("\n\n")
+    parts = (
+        tables(shower_table.collect(out), shower_table.floors(out), shower_table.beside_geant4(out))
+        .strip()
+        .split("\n\n")
+    )
     assert len(parts) == 3
     assert all(part in text for part in parts)
     assert "show --out benchmarks/results/showers" in text

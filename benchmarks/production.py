@@ -3,7 +3,7 @@
 python -m benchmarks.production runs/eplus/student
 python -m benchmarks.production runs/eplus/student --events 65536 --workers 1 2 --repeat 3 --json production.json
 
-Each figure is the best of some repeats, after a first production in which workers load the generator and compile. All
+Each figure is the median of some repeats, after a first production in which workers load the generator and compile. All
 of them sample, write HDF5 and hash, with one thread a process. The last column is the rate of one worker over that of
 the single process; core hours follow from the rate of the largest number of workers.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import statistics
 import sys
 import tempfile
 import time
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     machine = results["machine"]
     console.print(
         f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']}; 1 thread a process, float32, "
-        f"batch {options.batch}, shards of {results['shard_size']} events; best of {options.repeat}",
+        f"batch {options.batch}, shards of {results['shard_size']} events; median of {options.repeat}",
         soft_wrap=True,
         highlight=False,
     )
@@ -120,7 +121,8 @@ def one_process(generator: AnyGenerator, source: Source, size: int, options: arg
     from hepflows.production.shard import make_shard, requested_conditions
 
     task = registry.task(generator.task)
-    best, n_bytes = 0.0, 0.0
+    rates: list[float] = []
+    n_bytes = 0.0
     for number in range(options.repeat + 1):  # the first one compiles
         n = 256 if number == 0 else SHARDS_A_WORKER * size
         with production(generator, source, n, size if number else 256, seed=number, options=options) as (folder, _):
@@ -129,9 +131,9 @@ def one_process(generator: AnyGenerator, source: Source, size: int, options: arg
             for bounds in folder.request.shards():
                 make_shard(folder, bounds, generator=generator, task=task, conditions=conditions, batch=options.batch)
             if number:
-                best = max(best, n / (time.perf_counter() - start))
+                rates.append(n / (time.perf_counter() - start))
                 n_bytes = sum(folder.file(bounds).stat().st_size for bounds in folder.request.shards()) / n
-    return best, n_bytes
+    return statistics.median(rates), n_bytes
 
 
 def on_workers(generator: AnyGenerator, source: Source, size: int, count: int, options: argparse.Namespace) -> float:
@@ -140,7 +142,8 @@ def on_workers(generator: AnyGenerator, source: Source, size: int, count: int, o
     from hepflows.production.shard import requested_conditions
     from hepflows.train.progress import SilentReporter
 
-    best, reporter = 0.0, SilentReporter()
+    rates: list[float] = []
+    reporter = SilentReporter()
     with connected(f"local:{count}", threads=1) as client:
         for number in range(options.repeat + 1):  # in the first one workers load and compile
             n = SHARDS_A_WORKER * count * (size if number else 256)
@@ -155,8 +158,8 @@ def on_workers(generator: AnyGenerator, source: Source, size: int, count: int, o
                 start = time.perf_counter()
                 run_on_cluster(client, job, folder, conditions, share=(0, n), stage=stage, reporter=reporter)
                 if number:
-                    best = max(best, n / (time.perf_counter() - start))
-    return best
+                    rates.append(n / (time.perf_counter() - start))
+    return statistics.median(rates)
 
 
 @contextlib.contextmanager

@@ -246,7 +246,7 @@ def _artefacts(out: Path) -> dict[str, Any]:
     from hepflows.registry import load
 
     found = {}
-    for path in sorted((out / "run").glob("*/generator.json")):
+    for path in sorted((out / "run").glob("[!.]*/generator.json")):  # what is being written has a name with a point
         load(path.parent)
         found[path.parent.name] = sha256_of(path.parent / "weights.safetensors")
     return found

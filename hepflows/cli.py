@@ -23,6 +23,7 @@ from hepflows._version import __version__
 from hepflows.commands import BUILT_IN
 from hepflows.errors import HepflowsError
 from hepflows.interruption import interruptible
+from hepflows.memory_errors import is_out_of_memory
 from hepflows.printable import printable
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ def _unexpected(error: Exception, console: Console, *, debug: bool) -> int:
     if isinstance(error, OSError) and error.errno in _USERS_OS_ERRORS:
         where = f"{error.filename}: " if error.filename else ""
         _say(console, "error", f"{where}the system refused: {error.strerror}", "bold red")
+        return EXIT_BAD_INPUT
+    if is_out_of_memory(error):
+        remedy = "fewer events (--part 0:0.1), smaller batches, or a machine with more memory"
+        _say(console, "error", f"memory is short: {error or type(error).__name__}\n  what to do: {remedy}", "bold red")
         return EXIT_BAD_INPUT
     hint = "" if debug else f"\n  traceback: {_kept_traceback(error)}\n  what to do: please report it"
     _say(console, "internal error", f"{type(error).__name__}: {error}{hint}", "bold red")

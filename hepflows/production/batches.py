@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from hepflows.errors import ConfigError, ResourceError
+from hepflows.memory_errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,9 +21,6 @@ TILE = 256
 
 _BATCH_A_THREAD = 4 * TILE
 _BATCH_ON_GPU = 64 * TILE
-
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "failed to allocate memory", "alloc_failed")
-"""What torch's allocators, CUDA libraries and ONNX Runtime say; their exceptions share no class."""
 
 
 def batch_size(batch: int | None, device: str) -> int:
@@ -67,7 +65,7 @@ def sampled(
                 conditions.part(start, stop), n=stop - start, seed=seed, first_event=start, out_of_range=out_of_range
             )
         except Exception as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             batch = _halved(stop - start, error)
             continue
@@ -101,10 +99,6 @@ def shard_bounds(total: int, shard: str | None, *, tile: int = TILE) -> tuple[in
             expected=f"at most {tiles} shares (of {tile} events)",
         )
     return first, last
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def _halved(count: int, error: Exception) -> int:

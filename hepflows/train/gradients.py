@@ -15,6 +15,7 @@ import torch
 
 from hepflows.draws import part_of_batch
 from hepflows.errors import TrainingError, TrainingWarning
+from hepflows.memory_errors import is_out_of_memory
 from hepflows.precision import MatmulPrecision, matmul_precision
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from hepflows.train.distributed import Processes
     from hepflows.train.objectives import Objective
-
-_CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch has no exception of its own for the memory of the CPU
 
 
 class Evaluated(NamedTuple):
@@ -133,8 +132,3 @@ class BatchGradient:
                 stacklevel=2,
             )
         return half
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether the error says that memory of the CPU or of a GPU is short."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or _CPU_ALLOCATOR in str(error)

@@ -107,6 +107,14 @@ class TestExitCodes:
         assert "Traceback (most recent call last)" not in shown
         assert "Traceback (most recent call last)" in written.read_text()
 
+    @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")])
+    def test_want_of_memory_is_no_fault_of_the_program(self, monkeypatch, capsys, error: Exception) -> None:
+        self.command(monkeypatch, error)
+        assert main(["fail"]) == 2
+        shown = capsys.readouterr().err
+        assert "error: memory is short" in shown
+        assert "fewer events" in shown
+
     def test_debug_variable_shows_it_instead(self, monkeypatch, tmp_path: Path, capsys) -> None:
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         monkeypatch.setenv("HEPFLOWS_DEBUG", "1")

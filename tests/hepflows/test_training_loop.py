@@ -18,7 +18,7 @@ from torch import nn
 from hepflows.draws import Dropout, normal_like
 from hepflows.errors import Interrupted, TrainingError, TrainingWarning
 from hepflows.flow import ConditionalFlow, ConditionalNormal
-from hepflows.train.gradients import is_out_of_memory
+from hepflows.memory_errors import is_out_of_memory
 from hepflows.train.loop import fit
 from hepflows.train.objectives import MaximumLikelihood
 from hepflows.train.progress import PlainReporter

@@ -67,11 +67,11 @@ def read_binning_xml(path: str | os.PathLike[str], *, particle: str | int | None
         if len(edges) < 2:
             continue
         n_alpha = attributes.get("n_bin_alpha", "")
-        if not n_alpha.isdecimal():
+        if not (n_alpha.isdecimal() and len(n_alpha) < 10):
             raise GeometryError(
                 "number of angular bins is missing or not an integer",
                 where=f"{where}, n_bin_alpha",
-                found=repr(n_alpha),
+                found=repr(n_alpha[:100]),
             )
         z_mm = _floats(attributes, "z_mm", where) if "z_mm" in attributes else None
         if z_mm is not None and len(z_mm) != 2:

@@ -132,14 +132,19 @@ class _Tree:
 
     def array_length(self, name: str) -> int:
         """Length of a branch of arrays of fixed length."""
-        interpretation = self.tree[name].interpretation
+        interpretation = self.interpretation(name)
         shape = getattr(interpretation, "inner_shape", None)
         if shape is None or len(shape) != 1:
             raise DataError("wrong shape", where=self.where(name), expected="(N, V)", found=self.tree[name].typename)
         return int(shape[0])
 
+    def interpretation(self, name: str) -> Any:
+        """How uproot would read a branch."""
+        with reading(self.path, f"{self.key}/{name}"):
+            return self.tree[name].interpretation
+
     def is_scalar(self, name: str) -> bool:
-        interpretation = self.tree[name].interpretation
+        interpretation = self.interpretation(name)
         return isinstance(interpretation, uproot.AsDtype) and not interpretation.inner_shape
 
 

@@ -14,6 +14,7 @@ from calofast.calibrate import calibrate
 from calofast.condition_values import conditions_of
 from calofast.dataset import make_tensors
 from calofast.generator import CaloGenerator
+from calofast.shower_shapes import layer_axes
 from calofast.showers import require_cells
 from hepflows.document import document_of
 from hepflows.draws import integers
@@ -25,30 +26,58 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from calofast.dataset import ShowerTensors
+    from calofast.geometry import Geometry
     from calofast.showers import Showers
 
 _LEAST_MEV = 1e-3
+_LEAST_VARIANCE = 1e-6  # beyond what float32 leaves of a difference of squares, which for cells in a ring is 0
 
 
 class ShowerFeatures(nn.Module):
-    """Voxels (N, V) in MeV and conditions (N, C) to classifier inputs (N, V + L + 1 + C).
+    """Voxels (N, V) in MeV and conditions (N, C) to classifier inputs (N, V + 4 L + 2 + 2 A + C).
 
-    log10 of voxels and layer energies over the hit threshold, 0 below it; log10 of deposited over incident energy;
-    log10 of the incident energy in GeV; further conditions as they are. What lies below the threshold counts as dark,
-    so that showers before and after the threshold have the same inputs.
+    log10 of voxels and layer energies over the hit threshold, 0 below it; log10 of deposited over incident energy, and
+    the same without logarithm; each layer's share of the deposited energy; centre and width along each of the A axes
+    of all layers (see `calofast.shower_shapes.layer_axes`), over the largest distance of a cell from 0 on that axis; of
+    each layer the share of lit voxels and that of the brightest one in the energy, all 0 for a dark layer; log10 of the
+    incident energy in GeV; further conditions as they are. What lies below the threshold counts as dark, so that
+    showers before and after the threshold have the same inputs.
+
+    A perceptron finds the shapes in the voxels only with many more showers than are at hand, and voxels, which are
+    many, would drown them: together they weigh as much as one other input (`emphasis`).
 
     Args:
-        layer_index: layer of each voxel (V,).
+        geometry: of the voxels.
         threshold_mev: hit threshold, 1 keV at least.
+        n_conditions: C, the incident energy among them.
     """
 
     layers: Tensor
+    positions: Tensor
+    axis_layer: Tensor
+    emphasis: Tensor
 
-    def __init__(self, layer_index: NDArray[np.int64], threshold_mev: float) -> None:
+    def __init__(self, geometry: Geometry, threshold_mev: float, n_conditions: int = 1) -> None:
         super().__init__()
         self.threshold = max(threshold_mev, _LEAST_MEV)
-        member = np.eye(int(layer_index.max()) + 1, dtype=np.float32)[layer_index]
+        self.sizes = geometry.layer_sizes
+        member = np.eye(geometry.n_layers, dtype=np.float32)[geometry.layer_index]
         self.register_buffer("layers", torch.from_numpy(member))
+        columns, owners = [], []
+        for number, (layer, part) in enumerate(zip(geometry.layers, geometry.layer_slices, strict=True)):
+            for position in layer_axes(layer).values():
+                column = np.zeros(geometry.n_voxels, np.float32)
+                column[part] = position / np.abs(position).max()
+                columns.append(column)
+                owners.append(number)
+        positions = np.stack(columns, axis=1) if columns else np.zeros((geometry.n_voxels, 0), np.float32)
+        self.register_buffer("positions", torch.from_numpy(positions))
+        self.register_buffer(
+            "axis_layer", torch.from_numpy(np.eye(geometry.n_layers, dtype=np.float32)[owners].T.copy())
+        )
+        emphasis = torch.ones(geometry.n_voxels + 4 * geometry.n_layers + 2 + 2 * len(owners) + n_conditions)
+        emphasis[: geometry.n_voxels] = geometry.n_voxels**-0.5
+        self.register_buffer("emphasis", emphasis)
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         """Inputs of the classifier."""
@@ -61,11 +90,26 @@ class ShowerFeatures(nn.Module):
                 _log10(lit.clamp_min(self.threshold) / self.threshold),
                 _log10(energies.clamp_min(self.threshold) / self.threshold),
                 _log10(total.clamp_min(self.threshold) / (1000 * energy)),
+                total / (1000 * energy),
+                energies / total.clamp_min(self.threshold),
+                *self._shapes(lit, energies),
                 _log10(energy),
                 cond[:, 1:],
             ],
             dim=1,
         )
+
+    def _shapes(self, lit: Tensor, energies: Tensor) -> tuple[Tensor, ...]:
+        some = energies.clamp_min(self.threshold)  # of a dark layer all sums are 0
+        shares = lit / (some @ self.layers.T)  # of the layer: squares of voxels in MeV might overflow
+        centres = shares @ self.positions
+        squares = shares @ (self.positions * self.positions)
+        widths = (squares - centres * centres).clamp_min(_LEAST_VARIANCE).sqrt() * (energies > 0).to(lit.dtype).matmul(
+            self.axis_layer
+        )
+        hits = (lit > 0).to(lit.dtype) @ (self.layers / self.layers.sum(0))
+        brightest = torch.cat([part.amax(1, keepdim=True) for part in shares.split(list(self.sizes), dim=1)], dim=1)
+        return centres, widths, hits, brightest
 
 
 class ShowerRefinement:
@@ -82,7 +126,8 @@ class ShowerRefinement:
 
     def features(self, generator: CaloGenerator) -> ShowerFeatures:
         """Classifier inputs, see there."""
-        return ShowerFeatures(generator.geometry.layer_index, generator.config.preprocessing.threshold_mev)
+        threshold = generator.config.preprocessing.threshold_mev
+        return ShowerFeatures(generator.geometry, threshold, len(generator.condition_names))
 
     def fine_tuning(self, generator: CaloGenerator, events: Showers, *, device: str) -> ShowerFineTuning:
         """Both flows of a copy of the generator, trained by their exact likelihoods."""

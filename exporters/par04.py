@@ -109,7 +109,7 @@ class Par04Encoding:
                 name: tuple(value) if isinstance(value, list) else value for name, value in entries.items()
             }
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:  # no table at all, or not these entries
             raise ArtefactError(
                 "the encoding of the profile par04 is damaged",
                 found=str(error),

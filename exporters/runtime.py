@@ -93,6 +93,9 @@ class OnnxGenerator:
             self._encoding = None if encoding is None else Par04Encoding.from_dict(encoding)
             self._n_columns = len(self.conditions if self._encoding is None else self._encoding.names)
             self._policy = read_policy(self.metadata, where=str(names.model))
+            width = sum(int(given.shape[1]) for given in self._session.get_inputs())
+            if width != self.noise_dim + self._n_columns:
+                raise ValueError(f"inputs of {width} columns, described are {self.noise_dim} + {self._n_columns}")
 
     def sample(
         self,

@@ -127,6 +127,7 @@ def fit_ratio(
     *,
     weights: tuple[Floats | None, Floats | None] = (None, None),
     groups: Groups | None = None,
+    emphasis: Features | None = None,
     seed: int = 0,
     device: str = "cpu",
     what: str = "reference and generated events",
@@ -142,6 +143,9 @@ def fit_ratio(
         settings: network, calibration and limits.
         weights: event weights of the two samples, not negative.
         groups: group number of each event; a group is never divided between parts (see `hepflows.splitting`).
+        emphasis: positive factors (F,) of the inputs after they are standardised, 1 if None. As each weight of a
+            network moves by about as much in a step of Adam, an input with a small factor is learnt late: so many
+            noisy inputs do not drown a few telling ones.
         seed: of split, initialisation and batches.
         device: torch device.
         what: what the samples are, for messages.
@@ -158,7 +162,13 @@ def fit_ratio(
     if groups is None:
         groups = (np.arange(len(reference)), len(reference) + np.arange(len(generated)))
     part = np.concatenate(split_groups(groups, seed=seed, parts=PARTS))
-    data = Data(x=x, label=label, weight=balanced_weights(label, np.concatenate(given), part), part=part)
+    data = Data(
+        x=x,
+        label=label,
+        weight=balanced_weights(label, np.concatenate(given), part),
+        part=part,
+        emphasis=None if emphasis is None else torch.from_numpy(emphasis).to(device),
+    )
     network, epoch = train(data.standardised(), settings.preset(), seed=seed, by_loss=True, progress=progress)
     model = DensityRatio(x.shape[1], settings.hidden, negative_slope=settings.preset().negative_slope).to(device)
     _take_network(model, network, data)
@@ -237,9 +247,9 @@ def _take_network(model: DensityRatio, network: nn.Sequential, data: Data) -> No
     trained = [layer for layer in network if isinstance(layer, nn.Linear)]
     for own, layer in zip(model.layers, trained, strict=True):
         own.load_state_dict(layer.state_dict())
-    deviation, mean = torch.std_mean(data.x[np.flatnonzero(data.part == 0)], dim=0)
+    mean, scale = data.scaling()
     model.mean.copy_(mean)
-    model.scale.copy_(torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0))
+    model.scale.copy_(scale)
 
 
 def _check(reference: Features, generated: Features, weights: tuple[Floats | None, Floats | None]) -> None:

@@ -33,6 +33,7 @@ class Data:
         weight: weights (N,) with which events count in loss and accuracy.
         part: 0 trains, 1 chooses the epoch and calibrates, 2 tests, anything else only gets a score (N,).
         classes: number of classes.
+        emphasis: factors (F,) of the standardised inputs; None for 1.
     """
 
     x: torch.Tensor
@@ -40,11 +41,17 @@ class Data:
     weight: NDArray[np.float64]
     part: NDArray[np.int64]
     classes: int = 2
+    emphasis: torch.Tensor | None = None
 
-    def standardised(self) -> Data:
-        """The same with every input scaled to mean 0 and deviation 1 of the training part."""
+    def scaling(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and scale (F,) that give every input of the training part mean 0 and deviation 1, or its emphasis."""
         deviation, mean = torch.std_mean(self.x[np.flatnonzero(self.part == 0)], dim=0)
         scale = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0)
+        return mean, scale if self.emphasis is None else scale / self.emphasis
+
+    def standardised(self) -> Data:
+        """The same with every input scaled by `scaling`."""
+        mean, scale = self.scaling()
         return dataclasses.replace(self, x=(self.x - mean) / scale)
 
 

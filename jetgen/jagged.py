@@ -14,6 +14,7 @@ import awkward as ak
 import numpy as np
 
 from hepflows.errors import DataError
+from hepflows.reading import require_shape
 from hepflows.remedies import option
 from jetgen.energy_units import to_gev
 from jetgen.jet_file import Block, JetFile
@@ -108,7 +109,7 @@ def jagged_file(
     columns = _columns(source, branches)
     given = units or {}
     features = {
-        field: source.column(columns.names[name])
+        field: _column(source, columns.names[name])
         for name, field in _FEATURES.items()
         if columns.names[name] in source.names
     }
@@ -139,6 +140,12 @@ def jagged_file(
         provenance=metadata.provenance if metadata else {"table": source.label.removeprefix(f"{source.path}: ")},
         notes=tuple(notes),
     )
+
+
+def _column(source: Source, name: str) -> NDArray[np.float64]:
+    values = source.column(name)
+    require_shape(values.shape, (source.n,), where=f"{source.label}/{name}")
+    return values
 
 
 def _columns(source: Source, branches: Mapping[str, str] | None) -> _Columns:
@@ -189,7 +196,7 @@ class _Reader:
         self.source, self.columns, self.features = source, columns, features
         self.to_gev = 1.0
         counter = columns.names["npart"]
-        self.stated = source.column(counter) if counter in source.names else None
+        self.stated = _column(source, counter) if counter in source.names else None
         self.n_slots = metadata.n_slots if metadata else max(1, self._most())
 
     def _most(self) -> int:
@@ -249,6 +256,15 @@ class _Reader:
         names = self.columns.lists
         lists = self.source.lists(names, start, stop)
         counts = self._counts(lists, names[0])
+        rows = {name: len(lists[name]) for name in names}
+        if set(rows.values()) != {stop - start}:
+            raise DataError(
+                "columns have different numbers of entries",
+                where=f"{self.source.path}: entries {start} to {stop}",
+                expected=str(stop - start),
+                found=", ".join(f"{name}: {count}" for name, count in rows.items()),
+                remedy="the file seems damaged: produce it again",
+            )
         for name in names[1:]:
             self._same(self._counts(lists, name), counts, start, f"{names[0]} and {name} have different lengths")
         if self.stated is not None:

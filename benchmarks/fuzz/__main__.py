@@ -27,6 +27,7 @@ from benchmarks.fuzz.cases import make_case
 from benchmarks.fuzz.report import Tally
 from benchmarks.fuzz.specimens import make_specimens
 from hepflows.confined import Limits, answers
+from hepflows.errors import HepflowsError
 from hepflows.files import atomic_file
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ if TYPE_CHECKING:
 
 READ = "benchmarks.fuzz.reading:read"
 # processor time tells a hang from a busy machine
-LIMITS = Limits(seconds=300.0, cpu_seconds=20.0, memory_mib=2048)
+LIMITS = Limits(seconds=300.0, cpu_seconds=60.0, memory_mib=2048)
 ROUNDS = 10
 _PACKAGES = ("hepflows", "h5py", "uproot", "awkward", "pyarrow", "onnxruntime", "safetensors", "torch", "numpy")
+
+
+class FuzzError(HepflowsError):
+    """The run would tell nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.number is not None:
             numbers = {specimen.name: range(given.number, given.number + 1) for specimen in chosen}
         tally = Tally()
+        try:
+            for specimen in chosen:
+                require_accepted(specimen)
+        except FuzzError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return error.exit_code
         for specimen, part in in_rounds(chosen, numbers):
             fuzz(specimen, part, seed=given.seed, folder=root, tally=tally, keep=given.keep)
             seconds = time.perf_counter() - start
@@ -77,6 +88,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{finding.kind}: {finding.specimen} --number {finding.number} ({finding.mutation})")
         print("  " + "\n  ".join(finding.text.strip().splitlines()[-3:]))
     return 1 if tally.n_faults else 0
+
+
+def require_accepted(specimen: Specimen) -> None:
+    """Raise `FuzzError` unless the readers take the file as it is: else no mutation of it would tell anything."""
+    request: JsonValue = {"name": specimen.name, "family": specimen.family, "path": str(specimen.path)}
+    [answer] = answers(READ, [request], limits=LIMITS)
+    if answer.kind != "value":
+        raise FuzzError(
+            "a valid file is refused", where=specimen.path, found=answer.text, remedy="choose new --specimens"
+        )
 
 
 def fuzz(

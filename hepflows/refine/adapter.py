@@ -91,7 +91,10 @@ class Adapter(Protocol):
         ...
 
     def features(self, generator: Any) -> nn.Module:
-        """Module x (N, D), cond (N, C) to inputs (N, F) of a classifier, in portable operators."""
+        """Module x (N, D), cond (N, C) to inputs (N, F) of a classifier, in portable operators.
+
+        It may have a buffer ``emphasis`` (F,), factors of the standardised inputs: see `hepflows.classifier.fit_ratio`.
+        """
         ...
 
     def fine_tuning(self, generator: Any, events: Any, *, device: str) -> FineTuning:

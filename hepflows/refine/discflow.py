@@ -114,6 +114,7 @@ def _event_weights(
         samples.generated,
         config.classifier,
         weights=(samples.reference_weights, None),
+        emphasis=samples.emphasis,
         groups=samples.groups,
         seed=seed,
         device=device,

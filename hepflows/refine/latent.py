@@ -148,6 +148,7 @@ def pull_back(
                 samples.generated,
                 classifier,
                 weights=(samples.reference_weights, pulled),
+                emphasis=samples.emphasis,
                 groups=samples.groups,
                 seed=seed_of(seed, "events", iteration),
                 device=device,

@@ -69,6 +69,7 @@ def dctr(
             samples.generated,
             config.classifier,
             weights=(samples.reference_weights, None),
+            emphasis=samples.emphasis,
             groups=samples.groups,
             seed=config.seed,
             device=device,

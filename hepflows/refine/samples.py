@@ -38,6 +38,7 @@ class Samples:
         latents: what they were made from (M, Z); empty (M, 0) if the generator does not tell.
         groups: numbers (N,) and (M,) that events with a common condition share.
         reference_weights: weights of the reference events, or None.
+        emphasis: factors of the standardised inputs of the classifier (F,), or None.
     """
 
     reference: NDArray[np.float32]
@@ -46,6 +47,7 @@ class Samples:
     latents: NDArray[np.float32]
     groups: tuple[NDArray[np.int64], NDArray[np.int64]]
     reference_weights: Floats | None
+    emphasis: NDArray[np.float32] | None = None
 
 
 def make_samples(
@@ -106,6 +108,7 @@ def make_samples(
         latents=latents,
         groups=(order, own),
         reference_weights=_weights(events),
+        emphasis=None if (factors := getattr(features, "emphasis", None)) is None else factors.numpy(),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.fuzz.__main__ import fuzz, in_rounds, shares
+from benchmarks.fuzz.__main__ import FuzzError, fuzz, in_rounds, require_accepted, shares
 from benchmarks.fuzz.cases import make_case
 from benchmarks.fuzz.report import Tally
 from benchmarks.fuzz.specimens import Specimen, make_specimens
@@ -36,6 +37,14 @@ def test_valid_files_are_accepted(specimens: dict[str, Specimen]) -> None:
 
     for specimen in specimens.values():
         assert read({"name": specimen.name, "family": specimen.family, "path": str(specimen.path)}) == "accepted"
+
+
+def test_a_run_on_files_that_are_refused_anyway_is_no_run(specimens: dict[str, Specimen], tmp_path: Path) -> None:
+    broken = tmp_path / "calogan.h5"
+    broken.write_bytes(b"not HDF5")
+    require_accepted(specimens["calogan.h5"])
+    with pytest.raises(FuzzError, match="a valid file is refused"):
+        require_accepted(replace(specimens["calogan.h5"], path=broken))
 
 
 def test_a_case_follows_from_seed_and_number(specimens: dict[str, Specimen], tmp_path: Path) -> None:

@@ -92,6 +92,14 @@ def test_damaged_in_the_middle(tmp_path, source):
     refused(path, "truncated or damaged")
 
 
+def test_a_branch_whose_type_is_damaged(monkeypatch):
+    def damaged(_):  # what uproot 5.7 raises on some flipped bits
+        raise AttributeError("'NoneType' object has no attribute 'member'")
+
+    monkeypatch.setattr(uproot.TBranch, "interpretation", property(damaged))
+    refused(HITS, "truncated or damaged")
+
+
 def test_root_named_hdf5_is_still_read(tmp_path):
     path = tmp_path / "hits.h5"
     path.write_bytes(HITS.read_bytes())

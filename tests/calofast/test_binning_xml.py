@@ -86,6 +86,10 @@ def test_entities_are_not_expanded(tmp_path):
         ("<Bins><Bin name='x'><Layer id='0' n_bin_alpha='1'/></Bin></Bins>", "number 0, r_edges"),
         ("<Bins><Bin name='x'><Layer id='0' r_edges='0,1'/></Bin></Bins>", "number 0, n_bin_alpha"),
         (
+            f"<Bins><Bin name='x'><Layer id='0' r_edges='0,1' n_bin_alpha='{'9' * 5000}'/></Bin></Bins>",
+            "missing or not an integer",
+        ),
+        (
             "<Bins><Bin name='x'><Layer id='0' r_edges='0,1' n_bin_alpha='0'/></Bin></Bins>",
             "angular bins must be positive",
         ),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
+from calofast.geometry import calochallenge
 from calofast.reading import embedded_showers_path, read_showers
 from calofast.refinement import ShowerFeatures, ShowerRefinement
+from calofast.shower_shapes import layer_axes, shower_shapes
 from calofast.training import CaloFlow, fit
 from exporters import to_onnx, verify
 from exporters.events import ExportedGenerator
@@ -83,20 +86,47 @@ def refined(generator, showers) -> dict[str, object]:
 
 
 def test_classifier_inputs_are_those_of_the_definition(showers):
-    module = ShowerFeatures(showers.geometry.layer_index, 5.0)
+    module = ShowerFeatures(showers.geometry, 5.0)
     x, cond = torch.from_numpy(showers.voxels_mev), torch.from_numpy(showers.incident_energy_gev)[:, None]
     found = module(x, cond).numpy()
     lit = np.where(showers.voxels_mev < 5.0, 0, showers.voxels_mev)
-    layers = np.stack([lit[:, part].sum(1) for part in showers.geometry.layer_slices], axis=1)
+    seen = replace(showers, voxels_mev=lit)
+    shapes = shower_shapes(seen)  # in double precision, by another way
+    layers = shapes.layer_energies_mev
+    assert (layers == 0).any()
+    moments = []
+    for index in (0, 1):
+        for layer, axes in zip(showers.geometry.layers, shapes.axes, strict=True):
+            largest = {axis: np.abs(position).max() for axis, position in layer_axes(layer).items()}
+            moments += [np.nan_to_num(values[index] / largest[axis]) for axis, values in axes.items()]
+    bright = [lit[:, part].max(1) / np.maximum(lit[:, part].sum(1), 1e-9) for part in showers.geometry.layer_slices]
     expected = [
         np.log10(np.maximum(lit, 5) / 5),
         np.log10(np.maximum(layers, 5) / 5),
-        np.log10(lit.sum(1, keepdims=True) / (1e3 * cond.numpy())),
+        np.log10(np.maximum(lit.sum(1, keepdims=True), 5) / (1e3 * cond.numpy())),
+        lit.sum(1, keepdims=True) / (1e3 * cond.numpy()),
+        np.nan_to_num(shapes.layer_fractions),
+        np.stack(moments, axis=1),
+        shapes.layer_sparsity,
+        np.stack(bright, axis=1),
         np.log10(cond.numpy()),
     ]
-    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-5)
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=2e-3)  # least width 1e-3
+    assert module.emphasis.shape == (found.shape[1],)
+    n_voxels = showers.geometry.n_voxels
+    assert float(module.emphasis[:n_voxels].square().sum()) == pytest.approx(1)
+    assert (module.emphasis[n_voxels:] == 1).all()
     # showers before and after the threshold are alike
     np.testing.assert_array_equal(module(torch.from_numpy(lit), cond).numpy(), found)
+
+
+def test_classifier_inputs_of_rings():
+    geometry = calochallenge("photons")
+    voxels = np.zeros((3, geometry.n_voxels), np.float32)
+    voxels[1, 7], voxels[2] = 1e6, 1e4
+    found = ShowerFeatures(geometry, 1.0)(torch.from_numpy(voxels), torch.full((3, 1), 100.0))
+    assert torch.isfinite(found).all()
+    assert not found[0, : geometry.n_voxels].any()
 
 
 def test_showers_of_another_geometry_are_refused(generator):

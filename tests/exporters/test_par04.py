@@ -20,7 +20,7 @@ from exporters import OnnxGenerator, to_onnx, verify
 from exporters.exportable import Condition
 from exporters.par04 import Par04Encoding
 from hepflows.config import build
-from hepflows.errors import ConfigError
+from hepflows.errors import ArtefactError, ConfigError
 from hepflows.philox import normal_noise
 
 if TYPE_CHECKING:
@@ -155,6 +155,12 @@ def test_an_angle_is_sent_in_units_of_90_degrees() -> None:
     radian = Condition(name="theta_rad", unit="rad", low=0.0, high=1.0)
     encoding = Par04Encoding.of([ENERGY, radian], cylinder().to_dict())
     np.testing.assert_allclose(encoding.columns(np.array([[64.0, np.pi / 4]], dtype=np.float32))[0, 1], 0.5)
+
+
+@pytest.mark.parametrize("entries", [1.5, None, ["mesh"], {"mesh": [1, 2, 3]}, {"no": 1}])
+def test_a_damaged_encoding_is_refused(entries: Any) -> None:
+    with pytest.raises(ArtefactError, match="encoding of the profile par04 is damaged"):
+        Par04Encoding.from_dict(entries)
 
 
 def test_the_public_mesh_of_45_layers_is_accepted() -> None:

@@ -290,6 +290,17 @@ def test_an_altered_model_is_refused(copied: Path, damage: Any) -> None:
         verify(copied)
 
 
+@pytest.mark.parametrize("width", [7, 2**63])
+def test_a_description_that_is_not_of_the_graph_is_refused(copied: Path, width: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(copied)
+    [entry] = [prop for prop in model.metadata_props if prop.key == "hepflows.noise"]
+    entry.value = json.dumps(json.loads(entry.value) | {"width": width})
+    onnx.save(model, copied)
+    with pytest.raises(ArtefactError, match=f"(?s)metadata or shapes are damaged.*described are {width} "):
+        OnnxGenerator(copied, check=False)
+
+
 def test_a_missing_manifest_is_named_and_can_be_waived(copied: Path) -> None:
     copied.with_suffix(".manifest.json").unlink()
     with pytest.raises(ArtefactError, match="manifest is missing"):

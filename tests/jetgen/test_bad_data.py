@@ -14,6 +14,7 @@ import uproot
 
 from hepflows.errors import DataError, MissingDependencyError, UnitsError
 from jetgen.describe import describe_file
+from jetgen.jagged import jagged_file
 from jetgen.reading import embedded_jets_path, iterate_jets, read_jets
 from jetgen.writing import write_jets
 
@@ -307,6 +308,32 @@ def item(name, jet, slot, value):
 )
 def test_impossible_values_in_a_tree(tmp_path, change, message):
     refused(tree_file(tmp_path / "f.root", change), message)
+
+
+class ShortColumns:
+    """A damaged table: columns that have fewer entries than it states."""
+
+    path, label, n = Path("f.parquet"), "f.parquet", 5
+    names = ("part_ptrel", "part_etarel", "part_phirel", "npart", "jet_pt")
+
+    def __init__(self, short: str) -> None:
+        self.short = short
+
+    def column(self, name):
+        return np.ones(2 if name == self.short else 5)
+
+    def lists(self, names, start, stop):
+        return {name: ak.Array([[1.0]] * (2 if name == self.short else stop - start)) for name in names}
+
+
+@pytest.mark.parametrize("short", ShortColumns.names)
+def test_columns_of_different_lengths(short):
+    def read():
+        file = jagged_file(ShortColumns(short), "parquet", metadata=None, branches=None, units=None)
+        return file.read_block(0, 5)
+
+    with pytest.raises(DataError, match=short):
+        read()
 
 
 def test_infinite_momenta_are_named(tmp_path):

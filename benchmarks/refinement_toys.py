@@ -122,6 +122,10 @@ class PlaneAdapter:
         del generator
         return _Coordinates()
 
+    def latent_emphasis(self, generator: PlaneGenerator) -> None:
+        """None."""
+        del generator
+
     def fine_tuning(self, generator: PlaneGenerator, events: Points, *, device: str) -> Any:
         """Refuse: this benchmark does not fine-tune."""
         del events, device

@@ -57,13 +57,14 @@ class SpectrumMap(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Shape (N, V), values from zero on, to (N, V); portable operators only."""
-        position = (u / _STEP).clamp(0.0, _KNOTS - 1e-3)
+        inside = u < _TOP  # not so NaN, which has no place in the table
+        position = torch.where(inside, u / _STEP, torch.zeros_like(u)).clamp(0.0, _KNOTS - 1e-3)
         below = position.long()  # towards zero: it is not negative
         index = (below + self.layer * (_KNOTS + 1)).flatten()
         flat = self.table.flatten()
         left, right = (flat.index_select(0, at).reshape(u.shape) for at in (index, index + 1))
         mapped = left + (position - below.to(u)) * (right - left)
-        return torch.where(u < _TOP, mapped, u)
+        return torch.where(inside, mapped, u)
 
     def inverse(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Undo `forward`: (N, V) to (N, V) and the logarithms of the slopes of the inverse map, (N, V)."""

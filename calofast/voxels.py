@@ -152,8 +152,9 @@ class VoxelTransform(nn.Module):
         else:
             threshold = self.config.threshold_mev
             u = (dequantised_mev / threshold).log()
-            lit = (u >= _CUT * self.config.dark_mean) | (u >= self._largest(u) @ self.members.T)
-            values = torch.where(lit, threshold * self.spectrum(u.abs()).exp(), torch.zeros_like(u))
+            # in this order NaN, which damaged weights give, is not dark and stays NaN for all to see
+            dark = (u < _CUT * self.config.dark_mean) & (u < self._largest(u) @ self.members.T)
+            values = torch.where(dark, torch.zeros_like(u), threshold * self.spectrum(u.abs()).exp())
             values = self._towards(values, target)
         return values * ((target / (values @ self.members).clamp_min(1e-30)) @ self.members.T)
 
@@ -171,12 +172,12 @@ class VoxelTransform(nn.Module):
         """Layer energies (N, L) of the showers: Flow I's, zero where a layer is empty."""
         if self.config.voxels == "logit":
             return energies_mev
-        return torch.where(energies_mev >= self.config.threshold_mev, energies_mev, torch.zeros_like(energies_mev))
+        return torch.where(energies_mev < self.config.threshold_mev, torch.zeros_like(energies_mev), energies_mev)
 
     def apply_threshold(self, voxels_mev: Tensor, energies_mev: Tensor) -> Tensor:
         """Voxels below the threshold to zero; with `renormalise_after_threshold` the layer sums are restored."""
-        above = voxels_mev >= self.config.threshold_mev
-        kept = torch.where(above, voxels_mev, torch.zeros_like(voxels_mev))
+        below = voxels_mev < self.config.threshold_mev  # NaN is not
+        kept = torch.where(below, torch.zeros_like(voxels_mev), voxels_mev)
         if not self.config.renormalise_after_threshold:
             return kept
         sums = kept @ self.members

@@ -70,6 +70,10 @@ class JetRefinement:
         """Classifier inputs, see there."""
         return JetFeatures()
 
+    def latent_emphasis(self, generator: JetGenerator) -> None:  # noqa: ARG002 - no latent decides more than others
+        """None."""
+        return
+
     def fine_tuning(self, generator: JetGenerator, events: Jets, *, device: str) -> JetFineTuning:
         """The network of a copy of the generator, trained by its likelihood, without a mass loss.
 

@@ -97,6 +97,10 @@ class Adapter(Protocol):
         """
         ...
 
+    def latent_emphasis(self, generator: Any) -> NDArray[np.float32] | None:
+        """Factors (Z,) of a generator's latents in the classifier on latents, None for 1; see `fit_ratio`."""
+        ...
+
     def fine_tuning(self, generator: Any, events: Any, *, device: str) -> FineTuning:
         """Training of a copy of the generator on events by its likelihood.
 

@@ -139,6 +139,9 @@ def pull_back(
     ratio.scaler.fit(conditions)
     inputs = np.ascontiguousarray(ratio.inputs(latents, conditions).numpy())
     own = np.arange(len(inputs))
+    emphasis = samples.latent_emphasis
+    if emphasis is not None:
+        emphasis = np.concatenate([emphasis, np.ones(conditions.shape[1], np.float32)])
     pulled: Floats | None = None
     of_events, of_latents = [], []
     for iteration in range(pull.iterations):
@@ -165,6 +168,7 @@ def pull_back(
                 pull.classifier,
                 weights=(weights, None),
                 groups=(own, own),
+                emphasis=emphasis,
                 seed=seed_of(seed, "latents", iteration),
                 device=device,
                 what="latents with and without weights",

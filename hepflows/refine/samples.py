@@ -39,6 +39,7 @@ class Samples:
         groups: numbers (N,) and (M,) that events with a common condition share.
         reference_weights: weights of the reference events, or None.
         emphasis: factors of the standardised inputs of the classifier (F,), or None.
+        latent_emphasis: the same of the latents (Z,), or None.
     """
 
     reference: NDArray[np.float32]
@@ -48,6 +49,7 @@ class Samples:
     groups: tuple[NDArray[np.int64], NDArray[np.int64]]
     reference_weights: Floats | None
     emphasis: NDArray[np.float32] | None = None
+    latent_emphasis: NDArray[np.float32] | None = None
 
 
 def make_samples(
@@ -109,6 +111,7 @@ def make_samples(
         groups=(order, own),
         reference_weights=_weights(events),
         emphasis=None if (factors := getattr(features, "emphasis", None)) is None else factors.numpy(),
+        latent_emphasis=adapter.latent_emphasis(innermost(generator)) if takes_latents(generator) else None,
     )
 
 

@@ -108,6 +108,18 @@ def test_layers_below_the_threshold_are_empty() -> None:
     torch.testing.assert_close(voxels @ transform.members, torch.tensor([[3.0, 0.0, 0.011]], dtype=torch.float64))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_not_a_number_stays_visible(kind: str) -> None:
+    """Damaged weights give NaN: no error of an index, no plausible zeros."""
+    transform, _, dequantised, energies, _ = _fitted(kind)
+    dequantised[3, 1] = torch.nan
+    voxels = transform.apply_threshold(transform.to_showers(dequantised, energies), energies)
+    assert torch.isnan(voxels[3, : SIZES[0]]).any()
+    energies[3, 0] = torch.nan
+    assert torch.isnan(transform.final_energies(energies)[3, 0])
+    assert torch.isfinite(voxels[4:]).all()
+
+
 def test_small_differences_are_the_bright_voxels_of_sparse_layers() -> None:
     """A line stays a line in layer 0; layer 1, which is not sparse, is scaled."""
     transform, *_ = _fitted("log")

@@ -108,6 +108,9 @@ class PlaneAdapter:
     def features(self, generator: PlaneGenerator) -> nn.Module:
         return _First()
 
+    def latent_emphasis(self, generator: PlaneGenerator) -> None:
+        del generator
+
     def fine_tuning(self, generator: PlaneGenerator, events: Points, *, device: str) -> Any:
         raise NotImplementedError
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from exporters.runtime import OnnxGenerator
+from exporters.runtime import OnnxGenerator, damage_as_error
 from hepflows.errors import ConditionError, ConfigError, OutputError
 from hepflows.out_of_range import check_policy
 
@@ -46,7 +47,9 @@ class ExportedGenerator:
                 found=self.task,
                 remedy="use exporters.OnnxGenerator, which gives plain arrays",
             )
-        self._physics = _PHYSICS[self.task]
+        # metadata whose shape is damaged are found where they are used
+        guarded, physics = damage_as_error(Path(path)), _PHYSICS[self.task]
+        self._physics = _Physics(guarded(physics.check), guarded(physics.events), guarded(physics.draw))
 
     @property
     def document(self) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ class OnnxGenerator:
                 expected="a driver and the CUDA and cuDNN libraries that this onnxruntime-gpu was built for",
                 remedy="install them, or use provider='cpu'",
             )
-        with _damage_as_error(names.model):
+        with damage_as_error(names.model):
             properties = self._session.get_modelmeta().custom_metadata_map
             self.metadata: dict[str, Any] = from_properties(properties, where=names.model)
             if self.metadata["noise"] is None:
@@ -224,11 +224,11 @@ class OnnxGenerator:
 
 
 @contextlib.contextmanager
-def _damage_as_error(path: Path) -> Iterator[None]:
+def damage_as_error(path: Path) -> Iterator[None]:
     """Turn what metadata of a wrong shape raise into an `ArtefactError`."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise ArtefactError(
             "the model's metadata or shapes are damaged",
             where=path,

@@ -158,7 +158,9 @@ class _Child:
         self._answers, theirs = os.pipe()
         cpu_seconds = 2 * limits.seconds if limits.cpu_seconds is None else limits.cpu_seconds
         arguments = [target, str(theirs), str(cpu_seconds), str(limits.memory_mib)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+        # address space is what is limited, and these set much of it aside that is never used
+        frugal = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1"}
+        environment = os.environ | frugal | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-P", "-m", "hepflows.confined", *arguments],
             stdin=subprocess.PIPE,

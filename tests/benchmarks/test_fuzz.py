@@ -39,6 +39,11 @@ def test_valid_files_are_accepted(specimens: dict[str, Specimen]) -> None:
         assert read({"name": specimen.name, "family": specimen.family, "path": str(specimen.path)}) == "accepted"
 
 
+@pytest.mark.parametrize("name", ["jets.parquet", "cells.root", "jetnet.hdf5"])
+def test_valid_files_are_accepted_under_the_limits(specimens: dict[str, Specimen], name: str) -> None:
+    require_accepted(specimens[name])
+
+
 def test_a_run_on_files_that_are_refused_anyway_is_no_run(specimens: dict[str, Specimen], tmp_path: Path) -> None:
     broken = tmp_path / "calogan.h5"
     broken.write_bytes(b"not HDF5")

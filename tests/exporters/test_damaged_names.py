@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exporters.dependencies import open_model, run
-from exporters.runtime import _damage_as_error
+from exporters.runtime import damage_as_error
 from hepflows.errors import ArtefactError
 
 if TYPE_CHECKING:
@@ -31,7 +31,17 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
         run(open_model(path, threads=1), none, none)
 
 
-@pytest.mark.parametrize("error", [KeyError("noise"), TypeError("None"), ValueError("int('x')"), OverflowError("big")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("noise"),
+        TypeError("None"),
+        ValueError("int('x')"),
+        OverflowError("big"),
+        AttributeError("get"),
+        RuntimeError("size of tensor"),
+    ],
+)
 def test_metadata_of_a_wrong_shape(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(ArtefactError, match="damaged"), _damage_as_error(tmp_path / "a.onnx"):
+    with pytest.raises(ArtefactError, match="damaged"), damage_as_error(tmp_path / "a.onnx"):
         raise error

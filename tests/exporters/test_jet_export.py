@@ -13,7 +13,7 @@ import pytest
 from exporters import to_onnx
 from exporters.events import ExportedGenerator
 from hepflows.cli import main
-from hepflows.errors import ConditionError
+from hepflows.errors import ArtefactError, ConditionError
 from jetgen.observables import mass_deviation
 from jetgen.reading import embedded_jets_path, read_jets
 from jetgen.training import JetFlow, fit
@@ -119,6 +119,14 @@ def test_conditions_that_the_artefact_refuses_are_refused(
             source.sample(conditions, seed=1)
         with pytest.raises(ConditionError, match=word):
             source.check_conditions(conditions)
+
+
+@pytest.mark.parametrize(("key", "value"), [("provenance", "text"), ("condition_tables", {"multiplicity_share": [1]})])
+def test_damaged_metadata_are_said(result: ExportResult, key: str, value: object) -> None:
+    exported = ExportedGenerator(result.model)
+    exported.runtime.metadata[key] = value
+    with pytest.raises(ArtefactError, match="metadata or shapes are damaged"):
+        exported.sample({"mass": [0.06], "multiplicity": [6.0]}, seed=1)
 
 
 def test_what_the_generator_says_about_itself_is_in_the_file(result: ExportResult, generator: JetGenerator) -> None:

@@ -92,8 +92,10 @@ def test_the_citation_is_complete() -> None:
 
 @pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
-    build = pytest.importorskip("sphinx.cmd.build", reason="Sphinx comes with the extra `docs`")
+    pytest.importorskip("sphinx", reason="Sphinx comes with the extra `docs`")
     pytest.importorskip("myst_parser")
     pytest.importorskip("furo")
-    assert build.main(["-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path / "site")]) == 0
+    # a process of its own: what Python warns of inside of Sphinx is no fault of the pages
+    options = ("-W", "--keep-going", "-q", "-b", "html", str(DOCS), str(tmp_path / "site"))
+    subprocess.run([sys.executable, "-m", "sphinx", *options], check=True, timeout=600)
     assert (tmp_path / "site" / "api" / "calofast.html").is_file()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hepflows._version import __version__
 from hepflows.errors import ConfigError, ProductionError
+from hepflows.production.allocator import keep_freed_memory
 from hepflows.production.batches import batch_size
 from hepflows.production.conditions import GivenConditions
 from hepflows.production.folder import REQUEST, Folder, open_folder
@@ -81,6 +82,7 @@ def make_on_worker(
     """
     from hepflows import registry
 
+    keep_freed_memory()
     with _ONE_SHARD_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         folder = _folder(work)

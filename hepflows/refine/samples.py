@@ -96,9 +96,11 @@ def make_samples(
             )
             parts.append(inputs_of(features, adapter, generator, made))
             stage.advance(stop - start)
-    latents = np.empty((total, 0), np.float32)
+    latents, latent_emphasis = np.empty((total, 0), np.float32), None
     if takes_latents(generator):
         latents = normal_noise(seed, 0, total, generator.noise_dim)
+        if innermost(generator) is generator:  # the latents of a refined one are others, which the task does not know
+            latent_emphasis = adapter.latent_emphasis(generator)
     conditions = np.stack([given[name] for name in generator.condition_names], axis=1) if given else None
     order = np.arange(n)
     # without conditions generated events have no partner in the reference
@@ -111,7 +113,7 @@ def make_samples(
         groups=(order, own),
         reference_weights=_weights(events),
         emphasis=None if (factors := getattr(features, "emphasis", None)) is None else factors.numpy(),
-        latent_emphasis=adapter.latent_emphasis(innermost(generator)) if takes_latents(generator) else None,
+        latent_emphasis=latent_emphasis,
     )
 
 

@@ -218,6 +218,14 @@ def test_weights_on_top_of_refined_latents(refined, showers, tmp_path: Path):
     np.testing.assert_array_equal(loaded.sample(energies, seed=1).weights, both.sample(energies, seed=1).weights)
 
 
+def test_refined_latents_are_refined_again(refined, showers):
+    """Those of the GAN are more than the generator's own: the task's word on latents is not for them."""
+    inner = refined["laser-gan"]
+    assert inner.noise_dim != inner.base.noise_dim
+    again = refine(inner, showers, "laser-flow", CONFIG)
+    assert len(again.sample({"incident_energy_gev": [20.0, 50.0]}, seed=1)) == 2
+
+
 def test_discflow_trains_a_copy_with_weights(generator, showers):
     before = {name: tensor.clone() for name, tensor in generator.model.state_dict().items()}
     tuned = refine(generator, showers, "discflow", CONFIG)

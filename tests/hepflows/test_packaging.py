@@ -161,7 +161,8 @@ def pins(file: str) -> dict[str, str]:
 
 def test_the_lowest_versions_are_those_of_the_project() -> None:
     bounds, lowest = requirements("onnx", "parquet", "dask", "test"), pins("lowest.txt")
-    assert set(lowest) == set(bounds)
+    of_others = {"pyparsing"}  # later ones warn of names that the lowest matplotlib uses
+    assert set(lowest) - of_others == set(bounds)
     for name in set(bounds) - {"torch"}:
         assert Version(lowest[name]) == Version(bounds[name]), name
     assert lowest["torch"] == pins("constraints.txt")["torch"]

@@ -1,4 +1,6 @@
-"""Refinement on the toys of LaSeR (arXiv 2106.00792): baseline, HMC, LaSeR (GAN and flow) and DCTR, by EMD and JSD.
+"""Refinement on the toys of LaSeR (arXiv 2106.00792): baseline, HMC, LaSeR (GAN and flows) and DCTR, by EMD and JSD.
+
+`laser-flow` trains the second flow by the likelihood of weighted latents, `laser-reverse` by the reverse divergence.
 
 What is missing is run, and goes on where it was stopped; `show` prints the table with the published numbers, `draw`
 makes the picture::
@@ -15,6 +17,7 @@ parameters and other bins: they are for orientation, and so is the size of a gai
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import time
@@ -33,6 +36,7 @@ from hepflows.density_ratio import DensityRatio
 from hepflows.errors import ConfigError, HepflowsError
 from hepflows.files import atomic_file
 from hepflows.philox import normal_noise
+from hepflows.refine.event_ratio import EventWeights
 from hepflows.refine.flow_refiner import train_flow
 from hepflows.refine.gan_refiner import train_gan
 from hepflows.refine.hmc import run_chains
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     from benchmarks.refinement_toys import PlaneGenerator
     from hepflows.refine.config import RefineConfig
 
-METHODS = ("floor", "baseline", "hmc", "laser-gan", "laser-flow", "dctr")
+METHODS = ("floor", "baseline", "hmc", "laser-gan", "laser-flow", "laser-reverse", "dctr")
 PUBLISHED = {
     "baseline": {"gaussians": (0.28, 0.66), "donuts": (0.23, 0.27), "rings": (0.067, 0.21)},
     "hmc": {"gaussians": (0.22, 0.12), "donuts": (0.06, 0.07), "rings": (0.137, 0.07)},
@@ -150,10 +154,10 @@ def _drawn(
         return Points(plain.values, weights), {"effective_share": effective_sample_size(weights)[0] / n}
     if method == "hmc":
         chains = config.hmc.chains
-        settings = config.hmc.model_copy(update={"draws": max(4, -(-n // chains))})
+        chain = config.hmc.model_copy(update={"draws": max(4, -(-n // chains))})
         start = torch.from_numpy(normal_noise(_SAMPLE, 0, chains, 2))
         density = latents.requires_grad_(requires_grad=False).log_density(torch.empty(chains, 0))
-        found = run_chains(density, start, settings, seed=1, reporter=reporter)
+        found = run_chains(density, start, chain, seed=1, reporter=reporter)
         z = found.draws.reshape(-1, 2)[:n]
         return generator.sample({}, n=len(z), seed=0, latents=z), found.summary()
     if method == "laser-gan":
@@ -162,8 +166,16 @@ def _drawn(
         with torch.no_grad():
             z = gan(torch.empty(n, 0), noise).numpy()
         return generator.sample({}, n=n, seed=0, latents=z), {}
+    of_latents: LatentRatio | EventWeights = latents
+    settings = config.flow
+    if method == "laser-reverse":
+        adapter = PlaneAdapter()
+        of_latents = EventWeights(
+            copy.deepcopy(generator.sampling_module()), adapter.features(generator), events, latent_dim=2
+        )
+        settings = settings.model_copy(update={"objective": "reverse"})
     flow, _ = train_flow(
-        latents, nothing, config.flow, seed=1, directory=folder / method, resume=True, reporter=reporter
+        of_latents, nothing, settings, seed=1, directory=folder / method, resume=True, reporter=reporter
     )
     with torch.no_grad():
         z = flow(torch.empty(n, 0), torch.from_numpy(normal_noise(_SAMPLE, 0, n, 2))).numpy()

@@ -98,10 +98,23 @@ class PlaneGenerator:
         )
         return Points(values)
 
+    def sampling_module(self) -> nn.Module:
+        """Conditions (N, 0) and noise (N, 2) to points (N, 2)."""
+        return _Sampling(self.flow)
+
     def condition_matrix(self, conditions: Mapping[str, Any], *, n: int | None = None) -> Floats:
         """No conditions, (n, 0)."""
         del conditions
         return np.empty((n or 0, 0), np.float32)
+
+
+class _Sampling(nn.Module):
+    def __init__(self, flow: ConditionalFlow) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def forward(self, _: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return self.flow.sample(noise)
 
 
 class PlaneAdapter:

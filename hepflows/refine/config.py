@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from hepflows.classifier import ClassifierConfig
@@ -58,6 +60,8 @@ class RefinerFlowConfig(StrictConfig):
     """The second flow, of spline couplings, from noise to refined latents; new, it is nearly the identity.
 
     Attributes:
+        objective: `weights` trains by the likelihood of latents with pulled-back weights, as in arXiv 2106.00792;
+            `reverse` by the reverse divergence, with gradients through the generator and the classifier of its events.
         blocks: couplings.
         width: units of their networks.
         depth: residual blocks of their networks.
@@ -67,6 +71,7 @@ class RefinerFlowConfig(StrictConfig):
         training: epochs and so on.
     """
 
+    objective: Literal["weights", "reverse"] = "weights"
     blocks: int = Field(default=6, ge=2)
     width: int = Field(default=64, ge=1)
     depth: int = Field(default=1, ge=1)

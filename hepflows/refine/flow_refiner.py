@@ -1,13 +1,15 @@
 """A second flow on the weighted latent space (LaSeR, arXiv 2106.00792, section 3.2).
 
-It is trained by likelihood, -w(z) log q(z), on latents drawn anew at every step: the pulled-back weights are a function
-of the latent, so that there is no sample to overfit.
+It is trained on latents drawn anew at every step, as weights are a function of the latent: there is no sample to
+overfit. Either by likelihood, -w(z) log q(z), which is the divergence of target and flow, or by the reverse divergence,
+of flow and target, whose gradient leads through the weight. The first learns from weights alone, a number an event,
+and hardly finds what hangs on hundreds of latents together; the second knows for each latent where the weight grows.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import torch
 from torch import nn
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.refine.config import RefinerFlowConfig
+    from hepflows.refine.event_ratio import EventWeights
     from hepflows.refine.latent import LatentRatio
     from hepflows.train.progress import Reporter
 
+    Weights: TypeAlias = LatentRatio | EventWeights
+
 _LEAST_SIZE = 1e-3
+_HELD_OUT: Final = 10_000
+_TOGETHER: Final = 1000  # latents whose events are made at once where nothing is learnt
 
 
 class RefinerFlow(nn.Module):
@@ -63,38 +70,61 @@ class RefinerFlow(nn.Module):
         """Log density (N,) of latents (N, Z)."""
         return self.flow.log_prob(latents, self._context(conditions))
 
+    def drawn(self, noise: Tensor, conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents (N, Z) from noise, and their log densities (N,)."""
+        latents, log_det = self.flow.inverse(noise, self._context(conditions))
+        log_prob: Tensor = self.flow.base.log_prob(noise) - log_det  # type: ignore[operator]
+        return latents, log_prob
+
     def _context(self, conditions: Tensor) -> Tensor | None:
         return self.scaler(conditions) if conditions.shape[1] else None
 
 
-class _WeightedLatents:
-    """Mean of w(z) (log N(z) - log q(z)) over fresh latents: up to a constant the divergence of target and flow."""
+def _weighted(flow: RefinerFlow, weights: Weights, noise: Tensor, conditions: Tensor) -> Tensor:
+    """w(z) (log N(z) - log q(z)): its mean is the divergence of target and flow, up to a constant."""
+    with torch.no_grad():
+        factors = weights(noise, conditions).exp()
+    gain = flow.log_prob(noise, conditions) - flow.flow.base.log_prob(noise)  # type: ignore[operator]
+    loss: Tensor = -factors * gain
+    return loss
 
-    def __init__(self, flow: RefinerFlow, ratio: LatentRatio, conditions: Tensor, *, held_out: int) -> None:
-        self._flow, self._ratio, self._conditions, self._held_out = flow, ratio, conditions, held_out
+
+def _reverse(flow: RefinerFlow, weights: Weights, noise: Tensor, conditions: Tensor) -> Tensor:
+    """Log q(y) - log N(y) - log w(y) of the flow's latents y: its mean is the divergence of flow and target."""
+    latents, log_prob = flow.drawn(noise, conditions)
+    base: Tensor = flow.flow.base.log_prob(latents)  # type: ignore[operator]
+    loss: Tensor = log_prob - base - weights(latents, conditions)
+    return loss
+
+
+_LOSSES: Final = {"weights": _weighted, "reverse": _reverse}
+
+
+class _FreshLatents:
+    """Losses of latents that are drawn anew at every step, under conditions of the reference."""
+
+    def __init__(self, flow: RefinerFlow, weights: Weights, conditions: Tensor, config: RefinerFlowConfig) -> None:
+        self._flow, self._weights, self._conditions = flow, weights, conditions
+        self._loss, self._held_out = _LOSSES[config.objective], min(config.events, _HELD_OUT)
 
     def training_loss(self, index: Tensor) -> Tensor:
         """Loss of as many fresh latents as there are indices."""
-        return self._loss(len(index))
+        return self._loss(self._flow, self._weights, *self._drawn(len(index))).mean()
 
     def validation_loss(self) -> float:
         """Loss of latents that are the same at every call."""
-        return float(self._loss(self._held_out))
+        noise, conditions = self._drawn(self._held_out)
+        parts = zip(noise.split(_TOGETHER), conditions.split(_TOGETHER), strict=True)
+        return float(torch.cat([self._loss(self._flow, self._weights, *part) for part in parts]).mean())
 
-    def _loss(self, n: int) -> Tensor:
+    def _drawn(self, n: int) -> tuple[Tensor, Tensor]:
         device = self._conditions.device
-        z = normal((n, self._flow.latent_dim), device=device)
-        rows = integers(len(self._conditions), n, device=device)
-        conditions = self._conditions[rows]
-        with torch.no_grad():
-            weights = self._ratio(z, conditions).exp()
-        gain = self._flow.log_prob(z, conditions) - self._flow.flow.base.log_prob(z)  # type: ignore[operator]
-        loss: Tensor = -(weights * gain).mean()
-        return loss
+        noise = normal((n, self._flow.latent_dim), device=device)
+        return noise, self._conditions[integers(len(self._conditions), n, device=device)]
 
 
 def train_flow(
-    ratio: LatentRatio,
+    weights: Weights,
     conditions: Tensor,
     config: RefinerFlowConfig,
     *,
@@ -106,22 +136,22 @@ def train_flow(
     """Train the second flow.
 
     Args:
-        ratio: weights of latents.
+        weights: log weights of latents; with gradients for the objective `reverse`.
         conditions: conditions (M, C) under which events will be made, on the training device.
-        config: network and training.
+        config: network, objective and training.
         seed: of initial weights and latents.
         directory: for checkpoints.
         resume: continue from the checkpoint there.
         reporter: where progress goes.
     """
     device = conditions.device
-    ratio = ratio.to(device).eval()
+    weights = weights.to(device).eval()
     with seeded(seed):
-        flow = RefinerFlow(ratio.latent_dim, conditions.shape[1], config, seed=seed).to(device)
+        flow = RefinerFlow(weights.latent_dim, conditions.shape[1], config, seed=seed).to(device)
     flow.scaler.fit(conditions)
     result = fit(
         flow,
-        _WeightedLatents(flow, ratio, conditions, held_out=min(config.events, 10_000)),
+        _FreshLatents(flow, weights, conditions, config),
         config.events,
         config.training,
         seed=seed,

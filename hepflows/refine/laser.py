@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import torch
 
 from hepflows.errors import ConfigError
+from hepflows.generator import ExportableGenerator
 from hepflows.refine.adapter import require_latents
 from hepflows.refine.artefact import refined_document
+from hepflows.refine.event_ratio import EventWeights, fit_event_ratio
 from hepflows.refine.flow_refiner import train_flow
 from hepflows.refine.gan_refiner import train_gan
 from hepflows.refine.generator import LatentRefinedGenerator
@@ -16,7 +19,7 @@ from hepflows.refine.hmc import run_chains
 from hepflows.refine.latent import pull_back
 from hepflows.refine.refiner import NetworkRefiner
 from hepflows.refine.samplers import HmcRefiner, RejectionRefiner
-from hepflows.refine.samples import make_samples
+from hepflows.refine.samples import innermost, make_samples
 from hepflows.train.progress import Reporter, SilentReporter
 from hepflows.train.seeding import seed_of
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from hepflows.refine.config import HmcConfig, RefineConfig
     from hepflows.refine.latent import LatentRatio
     from hepflows.refine.refiner import Refiner
+    from hepflows.refine.samples import Samples
 
 _TARGETS, _CHAINS_A_TARGET = 5, 4
 LatentMethod: TypeAlias = Literal["laser-flow", "laser-gan", "hmc", "rejection"]
@@ -80,29 +84,74 @@ def laser(
         seed = seed_of(config.seed, method, number)
         samples = make_samples(found, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
         with reporter.stage("weights of latents", total=1, unit="fits") as stage:
-            pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device)
+            weights, figures, share = _weights(
+                found, samples, config, method, adapter=adapter, seed=seed, device=device
+            )
             stage.advance()
-        last = pulled.events[-1]
+        auc = figures["events"][-1]["auc"]
         reporter.message(
-            f"round {number + 1}: AUC of the classifier {last.auc:.3f}, effective sample size of the latents "
-            f"{100 * pulled.latents[-1].effective_share:.3g} %"
+            f"round {number + 1}: AUC of the classifier {auc:.3f}, effective sample size of the latents "
+            f"{100 * share:.3g} %"
         )
         conditions = torch.from_numpy(samples.conditions).to(device)
         folder = None if directory is None else directory / f"round_{number + 1}"
         refiner, more = _refiner(
-            pulled.ratio, conditions, config, method, seed=seed, directory=folder, resume=resume, reporter=reporter
+            weights, conditions, config, method, seed=seed, directory=folder, resume=resume, reporter=reporter
         )
         sizes: dict[str, float] = {"latents": base.noise_dim, "conditions": samples.conditions.shape[1]}
         if isinstance(refiner, HmcRefiner):
             sizes["step"] = refiner.step
-        document = refined_document(found, method, config, sizes, {**pulled.summary(), **more}, provenance or {})
+        document = refined_document(found, method, config, sizes, {**figures, **more}, provenance or {})
         refiner.network.to("cpu")
         found = LatentRefinedGenerator(found, adapter, refiner, document)
     return cast("LatentRefinedGenerator", found)
 
 
+def _weights(
+    generator: AnyGenerator,
+    samples: Samples,
+    config: RefineConfig,
+    method: LatentMethod,
+    *,
+    adapter: Adapter,
+    seed: int,
+    device: str,
+) -> tuple[LatentRatio | EventWeights, dict[str, Any], float]:
+    """Log weights of latents, figures of their fits, and the effective share that they leave of the events.
+
+    They are pulled back, or, for the reverse divergence, those of the events that the generator makes of the latents.
+    """
+    if method != "laser-flow" or config.flow.objective == "weights":
+        pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device)
+        return pulled.ratio, pulled.summary(), pulled.latents[-1].effective_share
+    if config.pull.iterations > 1:
+        raise ConfigError(
+            "the reverse divergence needs latents that tell all of an event, and OmniFold's iterations are for others",
+            where="pull.iterations",
+            expected="1 with flow.objective = reverse",
+            found=config.pull.iterations,
+            remedy="use flow.objective = weights",
+        )
+    if not isinstance(generator, ExportableGenerator):
+        raise ConfigError(
+            "the reverse divergence needs a generator that is a torch module",
+            where="flow.objective",
+            expected="a generator with sampling_module()",
+            found=type(generator).__name__,
+            remedy="use flow.objective = weights",
+        )
+    fit = fit_event_ratio(samples, config.classifier, seed=seed, device=device)
+    weights = EventWeights(
+        copy.deepcopy(generator.sampling_module()),  # weights of networks get frozen
+        adapter.features(innermost(generator)),
+        fit.model,
+        latent_dim=samples.latents.shape[1],
+    )
+    return weights, {"events": [fit.summary()]}, fit.effective_share
+
+
 def _refiner(
-    ratio: LatentRatio,
+    weights: LatentRatio | EventWeights,
     conditions: torch.Tensor,
     config: RefineConfig,
     method: LatentMethod,
@@ -115,9 +164,10 @@ def _refiner(
     """The trained or adapted refiner, and figures of it."""
     if method == "laser-flow":
         flow, result = train_flow(
-            ratio, conditions, config.flow, seed=seed, directory=directory, resume=resume, reporter=reporter
+            weights, conditions, config.flow, seed=seed, directory=directory, resume=resume, reporter=reporter
         )
-        return NetworkRefiner(flow, ratio.latent_dim), {"flow": result.summary()}
+        return NetworkRefiner(flow, weights.latent_dim), {"flow": result.summary()}
+    ratio = cast("LatentRatio", weights)  # of all other methods
     if method == "laser-gan":
         gan = train_gan(ratio, conditions, config.gan, seed=seed, reporter=reporter)
         return NetworkRefiner(gan, gan.noise_dim), {}

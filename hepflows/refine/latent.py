@@ -18,6 +18,7 @@ from torch import nn
 from hepflows.classifier import RatioFit, fit_ratio
 from hepflows.density_ratio import DensityRatio
 from hepflows.errors import ConfigError
+from hepflows.refine.event_ratio import fit_event_ratio
 from hepflows.train.seeding import seed_of
 
 if TYPE_CHECKING:
@@ -146,16 +147,7 @@ def pull_back(
     of_events, of_latents = [], []
     for iteration in range(pull.iterations):
         of_events.append(
-            fit_ratio(
-                samples.reference,
-                samples.generated,
-                classifier,
-                weights=(samples.reference_weights, pulled),
-                emphasis=samples.emphasis,
-                groups=samples.groups,
-                seed=seed_of(seed, "events", iteration),
-                device=device,
-            )
+            fit_event_ratio(samples, classifier, pulled=pulled, seed=seed_of(seed, "events", iteration), device=device)
         )
         weights = of_events[-1].model.weights(torch.from_numpy(samples.generated).to(device))
         if pulled is not None:

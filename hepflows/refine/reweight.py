@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hepflows.classifier import fit_ratio
 from hepflows.errors import ConfigError
 from hepflows.refine.artefact import refined_document
+from hepflows.refine.event_ratio import fit_event_ratio
 from hepflows.refine.generator import BASE, WeightedGenerator
 from hepflows.refine.samples import make_samples
 from hepflows.refine.unweighting import Unweighted, unweight
@@ -64,13 +64,9 @@ def dctr(
         generator, events, adapter, copies=config.copies, seed=seed_of(config.seed, "dctr", 0), reporter=reporter
     )
     with reporter.stage("classifier", total=config.classifier.epochs, unit="epochs") as stage:
-        found = fit_ratio(
-            samples.reference,
-            samples.generated,
+        found = fit_event_ratio(
+            samples,
             config.classifier,
-            weights=(samples.reference_weights, None),
-            emphasis=samples.emphasis,
-            groups=samples.groups,
             seed=config.seed,
             device=device,
             progress=lambda _done, _total: stage.advance(),

@@ -72,11 +72,12 @@ def test_a_tiny_run_goes_on_where_it_was_stopped(tmp_path: Path, capsys):
     assert main(["run", *out, *settings]) == 0
     assert (tmp_path / "gaussians" / "dctr" / "result.json").read_text() == first  # not run again
     found = collect(tmp_path)
-    assert set(found) == {"floor", "baseline", "hmc", "laser-gan", "laser-flow", "dctr"}
+    assert set(found) == {"floor", "baseline", "hmc", "laser-gan", "laser-flow", "laser-reverse", "dctr"}
     for method, toys in found.items():
         assert 0 < toys["gaussians"]["emd"] < 3, method
         assert 0 < toys["gaussians"]["jsd"] < 1, method
     assert json.loads(first)["n_train"] == 1500
+    assert found["laser-reverse"]["gaussians"]["jsd"] != found["laser-flow"]["gaussians"]["jsd"]
     assert found["floor"]["gaussians"]["emd"] < found["baseline"]["gaussians"]["emd"]
     capsys.readouterr()
     assert main(["show", "--out", str(tmp_path)]) == 0

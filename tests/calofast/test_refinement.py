@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ from hepflows.refine.config import (
     RefinerFlowConfig,
     RefinerGanConfig,
 )
+from hepflows.refine.event_ratio import EventWeights, fit_event_ratio
+from hepflows.refine.samples import make_samples
 from hepflows.train.settings import TrainingConfig
 
 if TYPE_CHECKING:
@@ -135,6 +138,37 @@ def test_showers_of_another_geometry_are_refused(generator):
         ShowerRefinement().numbers(generator, other)
     with pytest.raises(GeometryError):
         refine(generator, other, "dctr", CONFIG)
+
+
+def test_weights_lead_back_to_latents(generator, showers):
+    samples = make_samples(generator, showers, ShowerRefinement(), copies=1, seed=1)
+    ratio = fit_event_ratio(samples, CLASSIFIER, seed=1).model
+    features = ShowerRefinement().features(generator)
+    module = copy.deepcopy(generator.sampling_module())
+    weights = EventWeights(module, features, ratio, latent_dim=generator.noise_dim).double()
+    z = torch.from_numpy(samples.latents[:40]).double().requires_grad_()
+    cond = torch.from_numpy(samples.conditions[:40]).double()
+    log_w = weights(z, cond)
+    (gradient,) = torch.autograd.grad(log_w.sum(), z)
+    direction = torch.randn(z.shape, generator=torch.Generator().manual_seed(3), dtype=z.dtype)
+    with torch.no_grad():
+        step = 1e-6
+        slope = (weights(z + step * direction, cond) - weights(z - step * direction, cond)) / (2 * step)
+    # a step over the threshold, where the weight jumps, is rare
+    assert torch.isclose((gradient * direction).sum(1), slope, rtol=1e-3, atol=1e-6).double().mean() > 0.9
+    assert (slope != 0).any()
+
+
+def test_latents_refined_by_the_reverse_divergence(generator, showers, tmp_path: Path):
+    flow = CONFIG.flow.model_copy(update={"objective": "reverse"})
+    refined = refine(generator, showers, "laser-flow", CONFIG.model_copy(update={"flow": flow}))
+    refined.save(tmp_path / "refined")
+    loaded = registry.load(tmp_path / "refined")
+    energies = {"incident_energy_gev": np.linspace(5, 90, 50)}
+    events = loaded.sample(energies, seed=5)
+    np.testing.assert_array_equal(events.voxels_mev, refined.sample(energies, seed=5).voxels_mev)
+    # what is refined stays as it is, and can be trained further
+    assert all(parameter.requires_grad for parameter in generator.model.shower_flow.parameters())
 
 
 @pytest.mark.parametrize("method", METHODS)

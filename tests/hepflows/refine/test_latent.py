@@ -14,6 +14,7 @@ from hepflows.philox import normal_noise
 from hepflows.refine import refine
 from hepflows.refine.adapter import require_latents
 from hepflows.refine.config import PullConfig, RejectionConfig
+from hepflows.refine.event_ratio import EventWeights, fit_event_ratio
 from hepflows.refine.latent import ContextScaler, LatentRatio, pull_back
 from hepflows.refine.samplers import RejectionRefiner
 from hepflows.refine.samples import make_samples
@@ -60,6 +61,64 @@ def test_refined_events_follow_the_reference(plane, reference, adapter, config, 
     parts = [refined.sample({}, n=512, seed=8), refined.sample({}, n=n - 512, seed=8, first_event=512)]
     np.testing.assert_array_equal(events, np.concatenate([part.values for part in parts]))
     assert refined.document["kind"] == f"plane+{method}"
+
+
+@pytest.fixture
+def reverse(config):
+    return config.model_copy(update={"flow": config.flow.model_copy(update={"objective": "reverse"})})
+
+
+def test_the_reverse_divergence_finds_the_target(plane, reference, adapter, reverse, shift):
+    refined = refine(plane, reference, "laser-flow", reverse, adapter=adapter)
+    events = refined.sample({}, n=4000, seed=8).values
+    assert np.linalg.norm(events.mean(axis=0) - shift) < 0.15 * np.linalg.norm(shift)
+    np.testing.assert_allclose(events.std(axis=0), 1, atol=0.1)
+    figures = refined.document["training"]["refinement"]
+    assert "latents" not in figures  # no classifier on latents was needed
+    # the divergence of flow and target, whose norm is about 1, is 0 where they agree; it was |shift|^2 / 2
+    assert abs(figures["flow"]["best_loss"]) < 0.2 * (0.5 * shift @ shift)
+
+
+def test_the_reverse_divergence_on_top_of_a_refinement(plane, reference, adapter, reverse, shift):
+    twice = refine(plane, reference, "laser-flow", reverse.model_copy(update={"rounds": 2}), adapter=adapter)
+    assert twice.base.base is plane
+    assert np.linalg.norm(twice.sample({}, n=4000, seed=1).values.mean(axis=0) - shift) < 0.1
+
+
+def test_weights_of_events_as_a_function_of_latents(plane, reference, adapter, config):
+    samples = make_samples(plane, reference, adapter, copies=1, seed=1)
+    fit = fit_event_ratio(samples, config.classifier, seed=1)
+    weights = EventWeights(_Doubled(), adapter.features(plane), fit.model, latent_dim=2)
+    z = torch.randn(50, 2, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    found = weights(z, z[:, :0])
+    torch.testing.assert_close(found, fit.model(2 * z))
+    (gradient,) = torch.autograd.grad(found.sum(), z)
+    doubled = (2 * z).detach().requires_grad_()
+    torch.testing.assert_close(gradient, 2 * torch.autograd.grad(fit.model(doubled).sum(), doubled)[0])
+    assert not any(parameter.requires_grad for parameter in weights.parameters())
+
+
+class _Doubled(torch.nn.Module):
+    def forward(self, _: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return 2 * noise
+
+
+def test_what_the_reverse_divergence_cannot_refine(plane, reference, adapter, reverse):
+    pull = reverse.pull.model_copy(update={"iterations": 2})
+    with pytest.raises(ConfigError, match=r"latents that tell all of an event[\s\S]*pull.iterations"):
+        refine(plane, reference, "laser-flow", reverse.model_copy(update={"pull": pull}), adapter=adapter)
+    opaque = _Opaque(plane)
+    with pytest.raises(ConfigError, match="a generator that is a torch module"):
+        refine(opaque, reference, "laser-flow", reverse, adapter=adapter)
+
+
+class _Opaque:
+    """A plane generator that cannot be exported."""
+
+    task, condition_names, kind, noise_dim = "plane", (), "plane", 2
+
+    def __init__(self, inside):
+        self.sample, self.condition_matrix, self.document = inside.sample, inside.condition_matrix, inside.document
 
 
 def test_refined_twice_by_a_flow(plane, reference, adapter, config, shift):

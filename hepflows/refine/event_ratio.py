@@ -1,0 +1,80 @@
+"""Weights of events w = p_reference / p_generated, from samples of both, and as a function of the latents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from hepflows.classifier import RatioFit, fit_ratio
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from hepflows.classifier import ClassifierConfig
+    from hepflows.classifier_training import Progress
+    from hepflows.density_ratio import DensityRatio
+    from hepflows.refine.samples import Samples
+
+
+def fit_event_ratio(
+    samples: Samples,
+    classifier: ClassifierConfig,
+    *,
+    pulled: NDArray[np.float64] | None = None,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> RatioFit:
+    """Fit the classifier between reference and generated events.
+
+    Args:
+        samples: both.
+        classifier: network, calibration and limits.
+        pulled: weights of the generated events so far, (M,).
+        seed: of split, initialisation and batches.
+        device: torch device.
+        progress: called with (epochs done, epochs in all).
+
+    Raises:
+        DataError: the samples cannot be compared.
+        RefinementError: the classifier separates them, or weights explode.
+    """
+    return fit_ratio(
+        samples.reference,
+        samples.generated,
+        classifier,
+        weights=(samples.reference_weights, pulled),
+        emphasis=samples.emphasis,
+        groups=samples.groups,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+
+
+class EventWeights(nn.Module):
+    """Log weight of the event that a generator makes of latents, log w(g(z)), with its gradient.
+
+    Only a generator whose latents tell all of its event has such a weight. Networks here are not trained.
+
+    Args:
+        sampler: cond (N, C), latents (N, Z) to events (N, D).
+        features: events and conditions to inputs of the classifier.
+        ratio: of the events.
+        latent_dim: number of latents Z.
+    """
+
+    def __init__(self, sampler: nn.Module, features: nn.Module, ratio: DensityRatio, *, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.sampler, self.features, self.ratio = sampler, features, ratio
+        self.requires_grad_(requires_grad=False)
+
+    def forward(self, latents: Tensor, conditions: Tensor) -> Tensor:
+        """Latents (N, Z) under conditions (N, C) to log weights (N,), clipped."""
+        events = self.sampler(conditions, latents)
+        log_weights: Tensor = self.ratio(self.features(events, conditions))
+        return log_weights

@@ -105,7 +105,7 @@ class _Doubled(torch.nn.Module):
 
 def test_what_the_reverse_divergence_cannot_refine(plane, reference, adapter, reverse):
     pull = reverse.pull.model_copy(update={"iterations": 2})
-    with pytest.raises(ConfigError, match="pull.iterations: .*latents that tell all of an event"):
+    with pytest.raises(ConfigError, match=r"pull\.iterations: .*latents that tell all of an event"):
         refine(plane, reference, "laser-flow", reverse.model_copy(update={"pull": pull}), adapter=adapter)
     opaque = _Opaque(plane)
     with pytest.raises(ConfigError, match="a generator that is a torch module"):

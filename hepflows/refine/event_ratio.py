@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from hepflows.classifier import RatioFit, fit_ratio
+from hepflows.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,3 +80,26 @@ class EventWeights(nn.Module):
         events = self.sampler(conditions, latents)
         log_weights: Tensor = self.ratio(self.features(events, conditions))
         return log_weights
+
+    def require_gradient(self, latents: Tensor, conditions: Tensor) -> None:
+        """Refuse events without a gradient by their latents: a flow would learn nothing from them, in silence.
+
+        Args:
+            latents: some latents (N, Z).
+            conditions: their conditions (N, C).
+
+        Raises:
+            ConfigError: the generator works beside torch's gradients.
+        """
+        with torch.enable_grad():
+            at = latents.clone().requires_grad_()
+            # not of the weights, which are constant where the classifier finds no difference
+            inputs = self.features(self.sampler(conditions, at), conditions)
+            gradient = torch.autograd.grad(inputs.sum(), at, allow_unused=True)[0] if inputs.requires_grad else None
+        if gradient is None or not bool(gradient.any()):
+            raise ConfigError(
+                "no gradient leads from the events of this generator to their latents",
+                where="flow.objective",
+                found=type(self.sampler).__name__,
+                remedy="use flow.objective = weights",
+            )

@@ -20,6 +20,7 @@ from hepflows.errors import ConfigError
 from hepflows.flow import ConditionalFlow
 from hepflows.refine.latent import ContextScaler
 from hepflows.splines import SplineSettings
+from hepflows.train.checkpoint import identity
 from hepflows.train.loop import FitResult, fit
 from hepflows.train.seeding import seeded
 
@@ -149,6 +150,7 @@ def train_flow(
     with seeded(seed):
         flow = RefinerFlow(weights.latent_dim, conditions.shape[1], config, seed=seed).to(device)
     flow.scaler.fit(conditions)
+    state = (tensor.cpu().numpy() for tensor in (conditions, *weights.state_dict().values()))
     result = fit(
         flow,
         _FreshLatents(flow, weights, conditions, config),
@@ -159,5 +161,6 @@ def train_flow(
         directory=directory,
         resume=resume,
         reporter=reporter,
+        identity=identity(config.model_dump_json(), *state),
     )
     return flow.eval(), result

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch import nn
+
     from hepflows.generator import AnyGenerator
     from hepflows.refine.adapter import Adapter
     from hepflows.refine.config import HmcConfig, RefineConfig
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from hepflows.refine.samples import Samples
 
 _TARGETS, _CHAINS_A_TARGET = 5, 4
+_PROBED = 200  # events that show whether latents have a gradient
 LatentMethod: TypeAlias = Literal["laser-flow", "laser-gan", "hmc", "rejection"]
 
 
@@ -81,12 +84,14 @@ def laser(
     reporter, found = reporter or SilentReporter(), generator
     for number in range(config.rounds):
         base = require_latents(found, method=method)
+        sampler = None
+        if method == "laser-flow" and config.flow.objective == "reverse":
+            sampler = _require_sampler(found, config)
         seed = seed_of(config.seed, method, number)
         samples = make_samples(found, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
         with reporter.stage("weights of latents", total=1, unit="fits") as stage:
-            weights, figures, share = _weights(
-                found, samples, config, method, adapter=adapter, seed=seed, device=device
-            )
+            features = adapter.features(innermost(found))
+            weights, figures, share = _weights(samples, config, sampler, features, seed=seed, device=device)
             stage.advance()
         auc = figures["events"][-1]["auc"]
         reporter.message(
@@ -108,22 +113,30 @@ def laser(
 
 
 def _weights(
-    generator: AnyGenerator,
     samples: Samples,
     config: RefineConfig,
-    method: LatentMethod,
+    sampler: nn.Module | None,
+    features: nn.Module,
     *,
-    adapter: Adapter,
     seed: int,
     device: str,
 ) -> tuple[LatentRatio | EventWeights, dict[str, Any], float]:
     """Log weights of latents, figures of their fits, and the effective share that they leave of the events.
 
-    They are pulled back, or, for the reverse divergence, those of the events that the generator makes of the latents.
+    They are pulled back or, with a sampler, those of the events that it makes of the latents.
     """
-    if method != "laser-flow" or config.flow.objective == "weights":
+    if sampler is None:
         pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device)
         return pulled.ratio, pulled.summary(), pulled.latents[-1].effective_share
+    fit = fit_event_ratio(samples, config.classifier, seed=seed, device=device)
+    weights = EventWeights(sampler, features, fit.model, latent_dim=samples.latents.shape[1]).to(device)
+    few = slice(0, _PROBED)
+    weights.require_gradient(*(torch.from_numpy(x[few]).to(device) for x in (samples.latents, samples.conditions)))
+    return weights, {"events": [fit.summary()]}, fit.effective_share
+
+
+def _require_sampler(generator: AnyGenerator, config: RefineConfig) -> nn.Module:
+    """A copy of the generator's module, to be frozen; what the reverse divergence cannot refine is refused."""
     if config.pull.iterations > 1:
         raise ConfigError(
             "the reverse divergence needs latents that tell all of an event, and OmniFold's iterations are for others",
@@ -140,14 +153,7 @@ def _weights(
             found=type(generator).__name__,
             remedy="use flow.objective = weights",
         )
-    fit = fit_event_ratio(samples, config.classifier, seed=seed, device=device)
-    weights = EventWeights(
-        copy.deepcopy(generator.sampling_module()),  # weights of networks get frozen
-        adapter.features(innermost(generator)),
-        fit.model,
-        latent_dim=samples.latents.shape[1],
-    )
-    return weights, {"events": [fit.summary()]}, fit.effective_share
+    return copy.deepcopy(generator.sampling_module())
 
 
 def _refiner(

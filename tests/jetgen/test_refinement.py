@@ -81,6 +81,24 @@ def test_classifier_inputs_hold_the_mass(jets, generator):
     np.testing.assert_allclose(JetRefinement().numbers(generator, wide), numbers[:20])
 
 
+@pytest.mark.parametrize("preset", ["exact", "vnf", "equivariant"])
+def test_latents_refined_by_the_reverse_divergence(generator, unconditional, jets, preset):
+    continuous = {"equivariant": {"width": 8, "blocks": 1}, "training": SMALL["training"]}
+    first = {
+        "exact": lambda: generator,
+        "vnf": lambda: unconditional,
+        "equivariant": lambda: fit(JetFlow("equivariant", **continuous), jets),
+    }[preset]()
+    flow = CONFIG.flow.model_copy(update={"objective": "reverse"})
+    refined = refine(first, jets, "laser-flow", CONFIG.model_copy(update={"flow": flow}))
+    events = refined.sample(refined.draw_conditions(200, seed=4), n=200, seed=4)
+    assert np.isfinite(events.particles).all()
+    history = refined.document["training"]["refinement"]["flow"]["history"]
+    assert np.isfinite(history[-1]["validation_loss"])
+    if preset != "vnf":
+        np.testing.assert_allclose(events.mass_rel, events.mass_condition, rtol=1e-4)
+
+
 @pytest.mark.parametrize("method", ["dctr", "laser-flow", "rejection"])
 def test_refined_jets_keep_their_conditions_and_come_back_from_disk(generator, jets, method, tmp_path: Path):
     refined = refine(generator, jets, method, CONFIG)

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from exporters import to_onnx
-from hepflows.errors import ConfigError, DataError, RefinementError
+from hepflows.errors import ConfigError, DataError, RefinementError, TrainingError
 from hepflows.philox import normal_noise
 from hepflows.refine import refine
 from hepflows.refine.adapter import require_latents
@@ -110,6 +110,37 @@ def test_what_the_reverse_divergence_cannot_refine(plane, reference, adapter, re
     opaque = _Opaque(plane)
     with pytest.raises(ConfigError, match="a generator that is a torch module"):
         refine(opaque, reference, "laser-flow", reverse, adapter=adapter)
+
+
+def test_events_without_a_gradient_are_refused(plane, reference, adapter, reverse):
+    plane.sampling_module = _Detached
+    with pytest.raises(ConfigError, match="no gradient leads from the events"):
+        refine(plane, reference, "laser-flow", reverse, adapter=adapter)
+
+
+class _Detached(torch.nn.Module):
+    def forward(self, _: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return noise.detach()
+
+
+def test_refusals_come_before_anything_is_generated(plane, reference, adapter, reverse, monkeypatch):
+    monkeypatch.setattr("hepflows.refine.laser.make_samples", None)
+    pull = reverse.pull.model_copy(update={"iterations": 2})
+    with pytest.raises(ConfigError, match=r"pull\.iterations"):
+        refine(plane, reference, "laser-flow", reverse.model_copy(update={"pull": pull}), adapter=adapter)
+
+
+def test_a_second_flow_of_another_objective_or_reference_is_not_resumed(
+    plane, reference, reference_of, adapter, config, reverse, tmp_path
+):
+    settings = {"adapter": adapter, "directory": tmp_path}
+    first = refine(plane, reference, "laser-flow", reverse, **settings)
+    again = refine(plane, reference, "laser-flow", reverse, resume=True, **settings)
+    np.testing.assert_array_equal(*(one.sample({}, n=50, seed=1).values for one in (first, again)))
+    with pytest.raises(TrainingError, match="another training"):
+        refine(plane, reference, "laser-flow", config, resume=True, **settings)
+    with pytest.raises(TrainingError, match="another training"):
+        refine(plane, reference_of(12_000, spread=0.9), "laser-flow", reverse, resume=True, **settings)
 
 
 class _Opaque:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +12,7 @@ from benchmarks.refinement import collect, main, table
 from benchmarks.refinement_measures import earth_movers, histogram, jensen_shannon
 from benchmarks.refinement_toys import TOYS, Points, true_points
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).resolve().parents[2]
 TINY = (
     "classifier.epochs=2",
     "classifier.hidden=[16]",
@@ -90,6 +88,19 @@ def test_a_tiny_run_goes_on_where_it_was_stopped(tmp_path: Path, capsys):
         assert picture.width > 5 * picture.height  # six methods in a line
     assert main(["draw", "--out", str(tmp_path / "nothing")]) == 2
     assert "nothing to draw" in capsys.readouterr().err
+
+
+def test_the_page_quotes_the_results():
+    found = collect(ROOT / "benchmarks" / "results" / "refinement_toys")
+    assert len(found) == 7
+    assert table(found) in (ROOT / "docs" / "refinement.md").read_text(encoding="utf-8")
+    for toys in found.values():
+        for entry in toys.values():
+            assert (entry["n_train"], entry["n_evaluate"]) == (480_000, 200_000)
+    for toy, one in found["hmc"].items():  # what the page says of HMC
+        better = {key: 1 - one[key] / found["baseline"][toy][key] for key in ("emd", "jsd")}
+        assert (better["jsd"] > 0.5) == (toy == "donuts")
+        assert (better["emd"] > 0.25) == (toy != "gaussians")
 
 
 def test_settings_that_are_wrong_are_refused(tmp_path: Path, capsys):

@@ -54,6 +54,13 @@ def test_the_page_quotes_the_results_and_they_reach_the_target():
         assert samples["dctr"]["effective"] < samples["dctr"]["n"]
 
 
+def test_the_page_quotes_what_the_reverse_divergence_reaches():
+    found = collect(ROOT / "benchmarks" / "results" / "refinement_reverse")
+    assert table(found) in (ROOT / "docs" / "refinement.md").read_text(encoding="utf-8")
+    refined = found["showers"]["samples"]["laser-flow"]
+    assert refined["weak_auc"] - refined["auc"] >= TARGET
+
+
 def test_weights_count_in_the_judgement():
     showers = cf.read_showers(cf.embedded_showers_path(), first=600)
     half = showers.select(slice(0, 300))

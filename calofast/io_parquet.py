@@ -104,7 +104,7 @@ class _Table:
         groups, offset = list(range(first, last)), start - int(self.starts[first])
         found: dict[str, NDArray[np.float32]] = {}
         with reading(self.path, f"entries {start} to {stop}"):
-            table = self.file.read_row_groups(groups, columns=list(names))
+            table = self._read(groups, names)
             for name in names:
                 column = table[name].slice(offset, stop - start).combine_chunks()
                 if column.null_count:
@@ -115,6 +115,15 @@ class _Table:
             with np.errstate(over="ignore"):  # becomes infinite, which is refused with its place
                 found[name] = numbers.reshape(stop - start, self.width(name)).astype(np.float32, copy=False)
         return found
+
+    def _read(self, groups: list[int], names: Sequence[str]) -> Any:
+        try:
+            return self.file.read_row_groups(groups, columns=list(names))
+        except ValueError as error:  # so old versions of Arrow say that a list of fixed length is null
+            if "Expected all lists to be of size" not in str(error):
+                raise
+            where = f"{self.path}: {', '.join(names)}"
+            raise DataError("missing values, or lists of other lengths", where=where, found=str(error)) from error
 
 
 def _shower_file(

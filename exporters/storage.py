@@ -159,24 +159,30 @@ def _silenced() -> Iterator[None]:
 
 
 def _large_products(model: Any) -> list[str]:
-    """Names of the products with large weights, which become plain ones in place: the quantiser knows no Gemm."""
+    """Names of the products with large weights.
+
+    The quantiser knows no Gemm: all become plain products here, in place. Left to it, old versions transpose a weight
+    twice that two nodes share.
+    """
     onnx = require_onnx()
-    sizes = {tensor.name: np.prod(tensor.dims) for tensor in model.graph.initializer}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    sizes = {name: np.prod(tensor.dims) for name, tensor in weights.items()}
     least = max(SMALLEST, max(sizes.values(), default=0) * _SHARE_OF_LARGEST)
-    large = {tensor.name: tensor for tensor in model.graph.initializer if sizes[tensor.name] >= least}
+    large = {name for name, size in sizes.items() if size >= least}
     names, nodes = [], []
     for i, node in enumerate(model.graph.node):
         node.name = node.name or f"node_{i}"
-        if node.op_type == "Gemm" and node.input[1] in large and _is_plain(node):
+        if node.op_type == "Gemm" and node.input[1] in weights and _is_plain(node):
             x, weight, *bias = node.input
+            if weight in large:
+                names.append(f"{node.name}_plain")
             if _attributes(node).get("transB"):
                 # a product of its own: other nodes may take the weight as it is
-                value = np.ascontiguousarray(onnx.numpy_helper.to_array(large[weight]).T)
+                value = np.ascontiguousarray(onnx.numpy_helper.to_array(weights[weight]).T)
                 weight = f"{node.name}_weight"
                 model.graph.initializer.append(onnx.numpy_helper.from_array(value, weight))
             product = f"{node.name}_product" if bias else node.output[0]
-            nodes.append(onnx.helper.make_node("MatMul", [x, weight], [product], name=f"{node.name}_large"))
-            names.append(nodes[-1].name)
+            nodes.append(onnx.helper.make_node("MatMul", [x, weight], [product], name=f"{node.name}_plain"))
             if bias:
                 nodes.append(onnx.helper.make_node("Add", [product, *bias], list(node.output), name=f"{node.name}_sum"))
             continue

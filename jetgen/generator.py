@@ -184,8 +184,7 @@ class JetGenerator:
                 "and 0 for an empty slot",
             },
             "mass_constraint": self.config.constraint,
-            "out_of_reach": "a mass that a jet cannot have: a single constituent stays as it is, a jet whose "
-            "constituents differ in phi alone gets its largest mass",
+            "out_of_reach": "a single constituent has no mass and stays as it is",
             "provenance": document["provenance"],
             "training_data_sha256": document["provenance"].get("data_sha256"),
             "training_seed": self.config.seed,

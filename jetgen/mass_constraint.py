@@ -6,7 +6,8 @@ The mass of massless constituents depends on the differences of their angles alo
 
 and every term grows with a common scale s of the angles as long as s (phi_max - phi_min) <= pi. So a jet is a shape
 and a mass, and for each mass in reach there is exactly one s. Beyond s = pi / (phi_max - phi_min) the scale of phi
-stays and that of eta alone grows on, which keeps the mass monotone without an upper end.
+stays and that of eta alone grows on, which keeps the mass monotone without an upper end. Constituents that do not
+differ in eta, as saturated outputs of a network may be, are given different ones first, too small to be seen.
 
 Numerics. E^2 - p^2 loses five digits in float32, sums over pairs cost O(P^2). With angles measured from the
 pT-weighted centre of the jet, w_i = pT_i / sum pT and
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hepflows.errors import ConditionError
-from jetgen.portable import sinh
+from jetgen.portable import sinh, slot_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,9 @@ TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 _LARGEST_ANGLE = 40.0  # of eta after scaling: cosh(40)^2 is finite in float32
 _LARGEST_OFFSET = 64.0  # of a jet's centre, in its own radii: farther out float32 angles cannot hold the mass
+_ROUNDING = 8.0  # units of it that equal angles may differ by after their mean was subtracted
+_LEAST_ANGLE = 1e-12  # below which directions are the same
+_FAINT = 1e-3  # of the largest offset in phi: what eta is given where it has no differences
 _LEAST_SLOPE = 1e-3  # of log m^2 in log s; 2 for a narrow jet, 0 where back-to-back particles cannot gain mass
 
 
@@ -76,13 +80,13 @@ def constrain_mass(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scale the angles of each jet so that its mass is the given one.
 
-    pT, their order and their sum stay. A centre that lies more than 64 jet radii (m / sum pT) away from the jet axis
-    is brought back to that distance, which no jet of a sample needs: farther out, the rounding of the angles
+    pT, their order and their sum stay. A centre that lies more than 64 jet radii (m / sum pT), or pi, away from the jet
+    axis is brought back to that distance, which no jet of a sample needs: farther out, the rounding of the angles
     alone would spoil the mass.
 
-    Where the mass cannot be reached nothing is raised, since a graph cannot: a jet of one constituent, or with all
-    of them at one point, is returned as it is; a jet whose constituents differ in phi alone gets the largest mass
-    that it can have. `require_reached` tells. Mass 0 makes all constituents collinear.
+    Where the mass cannot be reached nothing is raised, since a graph cannot: a jet of one constituent is returned as
+    it is, and one that were wider than 40 in eta stops there. `require_reached` tells. Mass 0 makes all constituents
+    collinear.
 
     Args:
         eta: offsets from the jet axis, shape (N, P).
@@ -101,9 +105,9 @@ def constrain_mass(
     scale = torch.where(degenerate, torch.ones_like(scale), scale)
     scale = torch.where(target > 0, scale, torch.zeros_like(scale))
     scale_phi = torch.minimum(scale, shape.phi_limit)
-    radius = torch.where(degenerate, torch.full_like(target, torch.inf), target)
     empty = torch.zeros_like(eta)
-    limit = _LARGEST_OFFSET * radius
+    limit = (_LARGEST_OFFSET * target).clamp_max(math.pi)
+    limit = torch.where(degenerate, torch.full_like(target, torch.inf), limit)
     new_eta = scale * shape.d_eta + _limited(scale * shape.centre_eta, limit)
     d_phi = scale_phi * shape.d_phi
     centre_phi = _limited(scale_phi * shape.centre_phi, limit)
@@ -153,6 +157,7 @@ def shape_of(eta: Tensor, phi: Tensor, pt: Tensor, mask: Tensor) -> Shape:
     weight = pt / sum_pt
     d_eta, centre_eta = _centred(torch.where(mask, eta, zero), weight, mask)
     d_phi, centre_phi = _centred(torch.where(mask, phi, zero), weight, mask)
+    d_eta, d_phi = _apart(d_eta, d_phi, centre_eta, centre_phi, weight, mask)
     width = d_phi.amax(1, keepdim=True) - d_phi.amin(1, keepdim=True)
     # an ulp below pi, so that rounding does not carry a pair beyond it
     limit = (math.pi * (1 - 1e-6)) / width.clamp_min(1e-30)
@@ -166,6 +171,25 @@ def _centred(angle: Tensor, weight: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
     offset = torch.where(mask, angle - first, zero)
     second = (weight * offset).sum(1, keepdim=True)
     return torch.where(mask, offset - second, zero), first + second
+
+
+def _apart(
+    d_eta: Tensor, d_phi: Tensor, centre_eta: Tensor, centre_phi: Tensor, weight: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Offsets in which no jet of two or more constituents is without differences of eta."""
+    slots = slot_numbers(int(d_eta.shape[1]), d_eta).expand_as(d_eta)
+    pattern, _ = _centred(1 / (1 + slots), weight, mask)
+    d_phi = torch.where(_equal(d_phi, centre_phi), torch.zeros_like(d_phi), d_phi)
+    width = d_phi.abs().amax(1, keepdim=True)
+    # one part in a million of the squared mass, so that phi alone still decides it where it can
+    size = torch.where(width > 0, _FAINT * width, torch.ones_like(width))
+    return torch.where(_equal(d_eta, centre_eta), size * pattern, d_eta), d_phi
+
+
+def _equal(offset: Tensor, centre: Tensor) -> Tensor:
+    """Whether the offsets (N, P) of a jet are nothing but rounding of its centre (N, 1), shape (N, 1)."""
+    rounding = _ROUNDING * torch.finfo(offset.dtype).eps * centre.abs()
+    return offset.abs().amax(1, keepdim=True) <= rounding.clamp_min(_LEAST_ANGLE)
 
 
 def _limited(centre: Tensor, limit: Tensor) -> Tensor:

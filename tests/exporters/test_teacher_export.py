@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 BOUND = 3.0
 SPLINE = SplineSettings(bins=6, bound=BOUND)
-EVENTS = 96
+EVENTS = 192
 
 
 class Chain(nn.Module):
@@ -107,7 +107,7 @@ def test_the_graph_is_the_exact_inverse(case: Case, optimise: bool) -> None:
     torch32 = Quantiles.of(case.torch32 - case.truth)
     assert torch32.median < 1e-5
     assert found.median <= 2 * torch32.median
-    assert found.p999 <= 4 * torch32.p999  # of 6000 values; `to_onnx` compares 100 000
+    assert found.p999 <= 4 * torch32.p999  # of some 13 000 values; `to_onnx` compares 100 000
     assert not np.allclose(case.truth, case.noise, atol=0.1)
 
 

@@ -32,8 +32,8 @@ def test_equal_samples_give_one_half_and_the_seed_decides():
 
 def test_pairs_that_share_a_condition_do_not_leak():
     # the condition is the only feature, each value once in each sample: parts hold whole pairs of equal scores
-    energies = np.random.default_rng(0).uniform(size=(600, 1))
-    numbers = np.arange(600)
+    energies = np.random.default_rng(0).uniform(size=(1500, 1))
+    numbers = np.arange(1500)
     assert boosted_test(energies, energies.copy(), groups=(numbers, numbers)).auc == (0.5, 0.5, 0.5)
     torn = boosted_test(energies, energies.copy())
     assert torn.summary()[0] < 0.5 - 3 * torn.test_error  # what happens to those who split pairs

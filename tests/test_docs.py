@@ -13,7 +13,10 @@ import pytest
 from calofast.config import CaloFlowConfig, StudentConfig
 from hepflows import registry
 from hepflows.config import StrictConfig, load_config
+from hepflows.manifold.config import ManifoldConfig
+from hepflows.morphing.config import MorphingConfig
 from hepflows.philox import normal_noise, random_words, uniform_noise
+from hepflows.refine.config import RefineConfig
 from jetgen.config import JetFlowConfig
 from validation.gates import read_gates
 
@@ -95,6 +98,28 @@ def test_documented_defaults_are_those_of_the_code(config: CaloFlowConfig | JetF
         assert documented[entry] == value, key
         seen.add(entry)
     assert seen == set(documented), "keys are documented that do not exist"
+
+
+@pytest.mark.parametrize(
+    ("command", "config"),
+    [
+        ("refine", RefineConfig()),
+        ("morph train", MorphingConfig()),
+        ("manifold train", ManifoldConfig(dimensions=1)),
+    ],
+    ids=["refine", "morph", "manifold"],
+)
+def test_documented_defaults_of_commands_are_those_of_the_code(command: str, config: StrictConfig) -> None:
+    _, _, after = page_text("docs/configuration.md").partition(f"\n## Keys of `hepflows {command}`\n")
+    documented = {
+        cells[0].strip("`"): tomllib.loads(f"v = {cells[1].strip('`')}")["v"]
+        for cells in rows(after.partition("\n## ")[0], 3)
+        if re.fullmatch(r"`[a-z_.]+`", cells[0]) and cells[1] != "none"
+    }
+    found = dict(defaults(config))
+    found.pop("dimensions", None)  # has no default
+    schedules = {key for key in found if re.search(r"training\.", key)} - documented.keys()
+    assert documented == {key: value for key, value in found.items() if key not in schedules}
 
 
 def defaults(config: StrictConfig, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -1,6 +1,7 @@
 """Refinement on the toys of LaSeR (arXiv 2106.00792): baseline, HMC, LaSeR (GAN and flows) and DCTR, by EMD and JSD.
 
 `laser-flow` trains the second flow by the likelihood of weighted latents, `laser-reverse` by the reverse divergence.
+`hmc-events` and `laser-events` take the weights of latents from the classifier of events (`pull.source = events`).
 
 What is missing is run, and goes on where it was stopped; `show` prints the table with the published numbers, `draw`
 makes the picture::
@@ -41,6 +42,7 @@ from hepflows.refine.flow_refiner import train_flow
 from hepflows.refine.gan_refiner import train_gan
 from hepflows.refine.hmc import run_chains
 from hepflows.refine.latent import LatentRatio, pull_back
+from hepflows.refine.refiner import refined_density
 from hepflows.refine.samples import make_samples
 from hepflows.refine.settings import read_settings
 from hepflows.train.checkpoint import load_checkpoint, save_checkpoint
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from benchmarks.refinement_toys import PlaneGenerator
     from hepflows.refine.config import RefineConfig
 
-METHODS = ("floor", "baseline", "hmc", "laser-gan", "laser-flow", "laser-reverse", "dctr")
+METHODS = ("floor", "baseline", "hmc", "hmc-events", "laser-gan", "laser-flow", "laser-events", "laser-reverse", "dctr")
 PUBLISHED = {
     "baseline": {"gaussians": (0.28, 0.66), "donuts": (0.23, 0.27), "rings": (0.067, 0.21)},
     "hmc": {"gaussians": (0.22, 0.12), "donuts": (0.06, 0.07), "rings": (0.137, 0.07)},
@@ -69,6 +71,7 @@ QUICK = (
     "hmc.leapfrog=15",
     "hmc.step=0.02",
 )
+_OF_EVENTS = ("hmc-events", "laser-events", "laser-reverse")
 _TRUTH, _FLOOR, _SAMPLE = 101, 102, 103  # seeds
 _DENSITY = "density.npy"  # beside result.json, for the picture
 
@@ -152,27 +155,26 @@ def _drawn(
         plain = generator.sample({}, n=n, seed=_SAMPLE)
         weights = events.weights(torch.from_numpy(plain.values))
         return Points(plain.values, weights), {"effective_share": effective_sample_size(weights)[0] / n}
-    if method == "hmc":
+    of_latents: LatentRatio | EventWeights = latents
+    if method in _OF_EVENTS:
+        sampler, adapter = copy.deepcopy(generator.sampling_module()), PlaneAdapter()
+        of_latents = EventWeights(sampler, adapter.features(generator), events, latent_dim=2)
+    if method in ("hmc", "hmc-events"):
         chains = config.hmc.chains
         chain = config.hmc.model_copy(update={"draws": max(4, -(-n // chains))})
         start = torch.from_numpy(normal_noise(_SAMPLE, 0, chains, 2))
-        density = latents.requires_grad_(requires_grad=False).log_density(torch.empty(chains, 0))
+        density = refined_density(of_latents.requires_grad_(requires_grad=False), torch.empty(chains, 0))
         found = run_chains(density, start, chain, seed=1, reporter=reporter)
         z = found.draws.reshape(-1, 2)[:n]
         return generator.sample({}, n=len(z), seed=0, latents=z), found.summary()
     if method == "laser-gan":
-        gan = train_gan(latents, nothing, config.gan, seed=1, reporter=reporter)
+        gan = train_gan(of_latents, nothing, config.gan, seed=1, reporter=reporter)
         noise = torch.from_numpy(normal_noise(_SAMPLE, 0, n, gan.noise_dim))
         with torch.no_grad():
             z = gan(torch.empty(n, 0), noise).numpy()
         return generator.sample({}, n=n, seed=0, latents=z), {}
-    of_latents: LatentRatio | EventWeights = latents
     settings = config.flow
     if method == "laser-reverse":
-        adapter = PlaneAdapter()
-        of_latents = EventWeights(
-            copy.deepcopy(generator.sampling_module()), adapter.features(generator), events, latent_dim=2
-        )
         settings = settings.model_copy(update={"objective": "reverse"})
     flow, _ = train_flow(
         of_latents, nothing, settings, seed=1, directory=folder / method, resume=True, reporter=reporter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from hepflows.document import RESTORE, document_of, read_document
 from hepflows.errors import ArtefactError
 from hepflows.refine.adapter import adapter_of
 from hepflows.refine.config import RefineConfig
+from hepflows.refine.event_ratio import EventWeights
 from hepflows.refine.flow_refiner import RefinerFlow
 from hepflows.refine.gan_refiner import RefinerGan
 from hepflows.refine.generator import BASE, LatentRefinedGenerator, WeightedGenerator
@@ -19,6 +21,7 @@ from hepflows.refine.latent import LatentRatio
 from hepflows.refine.methods import METHODS, Method
 from hepflows.refine.refiner import NetworkRefiner
 from hepflows.refine.samplers import HmcRefiner, RejectionRefiner
+from hepflows.refine.samples import innermost
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +29,8 @@ if TYPE_CHECKING:
 
     from hepflows.document import GeneratorDocument
     from hepflows.generator import AnyGenerator
-    from hepflows.refine.refiner import Refiner
+    from hepflows.refine.adapter import Adapter
+    from hepflows.refine.refiner import LatentWeights, Refiner
 
 REFINEMENT = "refinement"
 """Entry of a document's ``extra`` that makes it the document of a refined generator."""
@@ -108,18 +112,23 @@ def load_refined(
         ratio = DensityRatio(int(sizes["features"]), config.classifier.hidden)
         load_state(ratio, state, where=directory)
         return WeightedGenerator(base, adapter, ratio, document, device=device)
-    refiner = rebuilt(method, config, sizes)
+    refiner = rebuilt(method, config, sizes, base=base, adapter=adapter)
     load_state(refiner.network, state, where=directory)
     return LatentRefinedGenerator(base, adapter, refiner, document, device=device)
 
 
-def rebuilt(method: Method, config: RefineConfig, sizes: Mapping[str, Any]) -> Refiner:
+def rebuilt(
+    method: Method, config: RefineConfig, sizes: Mapping[str, Any], *, base: AnyGenerator, adapter: Adapter
+) -> Refiner:
     """An untrained refiner of latents.
 
     Args:
         method: one of laser-flow, laser-gan, hmc and rejection.
         config: all settings.
-        sizes: `latents` Z and `conditions` C; for hmc the `step` as well.
+        sizes: `latents` Z and `conditions` C; for hmc the `step` as well, and the `features` of the classifier where
+            weights are those of events.
+        base: the generator whose latents are refined.
+        adapter: of its task.
     """
     latents, conditions = int(sizes["latents"]), int(sizes["conditions"])
     if method == "laser-flow":
@@ -127,7 +136,13 @@ def rebuilt(method: Method, config: RefineConfig, sizes: Mapping[str, Any]) -> R
     if method == "laser-gan":
         gan = RefinerGan(latents, conditions, config.gan)
         return NetworkRefiner(gan, gan.noise_dim)
-    ratio = LatentRatio(latents, conditions, config.pull.classifier.hidden)
+    weights: LatentWeights
+    if config.pull.source == "events":
+        sampler = copy.deepcopy(base.sampling_module())  # type: ignore[attr-defined]  # it had one when it was refined
+        ratio = DensityRatio(int(sizes["features"]), config.classifier.hidden)
+        weights = EventWeights(sampler, adapter.features(innermost(base)), ratio, latent_dim=latents)
+    else:
+        weights = LatentRatio(latents, conditions, config.pull.classifier.hidden)
     if method == "hmc":
-        return HmcRefiner(ratio, config.hmc, step=float(sizes["step"]))
-    return RejectionRefiner(ratio, config.rejection)
+        return HmcRefiner(weights, config.hmc, step=float(sizes["step"]))
+    return RejectionRefiner(weights, config.rejection)

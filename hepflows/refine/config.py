@@ -15,11 +15,16 @@ class PullConfig(StrictConfig):
     """How weights are pulled back to the latent space.
 
     Attributes:
+        source: what the weights of latents are. `latents`: what a second classifier finds, between latents with and
+            without the weights of their events, as in arXiv 2106.00792. `events`: w(g(z)) itself, the classifier of
+            events at the event that the generator makes of z, which must be a torch module and tell all of an event
+            by its latents.
         iterations: OmniFold iterations (arXiv 1911.09107): 1 for a generator whose events follow from the latents, more
             for one with further noise that is not refined.
         classifier: the classifier on latents.
     """
 
+    source: Literal["latents", "events"] = "latents"
     iterations: int = Field(default=1, ge=1)
     classifier: ClassifierConfig = ClassifierConfig(calibration="affine", max_weight=20.0)
 
@@ -61,7 +66,8 @@ class RefinerFlowConfig(StrictConfig):
 
     Attributes:
         objective: `weights` trains by the likelihood of latents with pulled-back weights, as in arXiv 2106.00792;
-            `reverse` by the reverse divergence, with gradients through the generator and the classifier of its events.
+            `reverse` by the reverse divergence, with gradients through the generator and the classifier of its events,
+            whatever `pull.source` is.
         blocks: couplings.
         width: units of their networks.
         depth: residual blocks of their networks.

@@ -81,8 +81,13 @@ class EventWeights(nn.Module):
         log_weights: Tensor = self.ratio(self.features(events, conditions))
         return log_weights
 
+    @property
+    def learned(self) -> nn.Module:
+        """What an artefact keeps: the generator has one of its own."""
+        return self.ratio
+
     def require_gradient(self, latents: Tensor, conditions: Tensor) -> None:
-        """Refuse events without a gradient by their latents: a flow would learn nothing from them, in silence.
+        """Refuse events without a gradient by their latents: nothing would be learnt from them, in silence.
 
         Args:
             latents: some latents (N, Z).
@@ -99,7 +104,7 @@ class EventWeights(nn.Module):
         if gradient is None or not bool(gradient.any()):
             raise ConfigError(
                 "no gradient leads from the events of this generator to their latents",
-                where="flow.objective",
+                where="flow.objective or pull.source",
                 found=type(self.sampler).__name__,
-                remedy="use flow.objective = weights",
+                remedy="use flow.objective = weights and pull.source = latents",
             )

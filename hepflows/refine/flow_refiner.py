@@ -9,7 +9,7 @@ and hardly finds what hangs on hundreds of latents together; the second knows fo
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import nn
@@ -30,11 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.refine.config import RefinerFlowConfig
-    from hepflows.refine.event_ratio import EventWeights
-    from hepflows.refine.latent import LatentRatio
+    from hepflows.refine.refiner import LatentWeights
     from hepflows.train.progress import Reporter
-
-    Weights: TypeAlias = LatentRatio | EventWeights
 
 _LEAST_SIZE = 1e-3
 _HELD_OUT: Final = 10_000
@@ -81,7 +78,7 @@ class RefinerFlow(nn.Module):
         return self.scaler(conditions) if conditions.shape[1] else None
 
 
-def _weighted(flow: RefinerFlow, weights: Weights, noise: Tensor, conditions: Tensor) -> Tensor:
+def _weighted(flow: RefinerFlow, weights: LatentWeights, noise: Tensor, conditions: Tensor) -> Tensor:
     """w(z) (log N(z) - log q(z)): its mean is the divergence of target and flow, up to a constant."""
     with torch.no_grad():
         factors = weights(noise, conditions).exp()
@@ -90,7 +87,7 @@ def _weighted(flow: RefinerFlow, weights: Weights, noise: Tensor, conditions: Te
     return loss
 
 
-def _reverse(flow: RefinerFlow, weights: Weights, noise: Tensor, conditions: Tensor) -> Tensor:
+def _reverse(flow: RefinerFlow, weights: LatentWeights, noise: Tensor, conditions: Tensor) -> Tensor:
     """Log q(y) - log N(y) - log w(y) of the flow's latents y: its mean is the divergence of flow and target."""
     latents, log_prob = flow.drawn(noise, conditions)
     base: Tensor = flow.flow.base.log_prob(latents)  # type: ignore[operator]
@@ -104,7 +101,9 @@ _LOSSES: Final = {"weights": _weighted, "reverse": _reverse}
 class _FreshLatents:
     """Losses of latents that are drawn anew at every step, under conditions of the reference."""
 
-    def __init__(self, flow: RefinerFlow, weights: Weights, conditions: Tensor, config: RefinerFlowConfig) -> None:
+    def __init__(
+        self, flow: RefinerFlow, weights: LatentWeights, conditions: Tensor, config: RefinerFlowConfig
+    ) -> None:
         self._flow, self._weights, self._conditions = flow, weights, conditions
         self._loss, self._held_out = _LOSSES[config.objective], min(config.events, _HELD_OUT)
 
@@ -125,7 +124,7 @@ class _FreshLatents:
 
 
 def train_flow(
-    weights: Weights,
+    weights: LatentWeights,
     conditions: Tensor,
     config: RefinerFlowConfig,
     *,

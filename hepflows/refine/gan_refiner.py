@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.refine.config import RefinerGanConfig
-    from hepflows.refine.latent import LatentRatio
+    from hepflows.refine.refiner import LatentWeights
 
 _SLOPE = 0.2
 
@@ -56,7 +56,7 @@ class RefinerGan(nn.Module):
 
 
 def train_gan(
-    ratio: LatentRatio,
+    weights: LatentWeights,
     conditions: Tensor,
     config: RefinerGanConfig,
     *,
@@ -66,7 +66,7 @@ def train_gan(
     """Train the second generator; the averaged weights are kept.
 
     Args:
-        ratio: weights of latents.
+        weights: of latents.
         conditions: conditions (M, C) under which events will be made, on the training device.
         config: networks and training.
         seed: of initial weights and latents.
@@ -76,19 +76,19 @@ def train_gan(
         TrainingError: a loss is not a number.
     """
     device = conditions.device
-    ratio = ratio.to(device).eval()
+    weights = weights.to(device).eval()
     with seeded(seed):
-        made = RefinerGan(ratio.latent_dim, conditions.shape[1], config).to(device)
+        made = RefinerGan(weights.latent_dim, conditions.shape[1], config).to(device)
         made.scaler.fit(conditions)
         averaged = copy.deepcopy(made)
-        critic = _layers(ratio.latent_dim + conditions.shape[1], config.hidden, 1).to(device)
+        critic = _layers(weights.latent_dim + conditions.shape[1], config.hidden, 1).to(device)
         betas = (0.5, 0.9)
         of_made = torch.optim.Adam(made.layers.parameters(), lr=config.learning_rate, betas=betas)
         of_critic = torch.optim.Adam(critic.parameters(), lr=config.learning_rate, betas=betas)
         with (reporter or SilentReporter()).stage("second generator (LaSeR, GAN)", total=config.steps) as stage:
             for step in range(config.steps):
                 for _ in range(config.critic_steps):
-                    loss = _critic_loss(critic, made, ratio, conditions, config)
+                    loss = _critic_loss(critic, made, weights, conditions, config)
                     _descend(of_critic, loss, step)
                 drawn, given = _drawn(made, conditions, config.batch_size)
                 against = F.softplus(-_apply(critic, torch.cat([drawn, given], dim=1))).mean()
@@ -101,20 +101,20 @@ def train_gan(
 
 
 def _critic_loss(
-    critic: nn.ModuleList, made: RefinerGan, ratio: LatentRatio, conditions: Tensor, config: RefinerGanConfig
+    critic: nn.ModuleList, made: RefinerGan, weights: LatentWeights, conditions: Tensor, config: RefinerGanConfig
 ) -> Tensor:
     n = config.batch_size
     rows = torch.randint(len(conditions), (n,), device=conditions.device)
-    z = torch.randn(n, ratio.latent_dim, device=conditions.device)
+    z = torch.randn(n, weights.latent_dim, device=conditions.device)
     with torch.no_grad():
-        weights = ratio(z, conditions[rows]).exp()
+        factors = weights(z, conditions[rows]).exp()
         drawn, given = _drawn(made, conditions, n)
     real = torch.cat([z, made.scaler(conditions[rows])], dim=1).requires_grad_()
     of_real = _apply(critic, real).squeeze(1)
     of_drawn = _apply(critic, torch.cat([drawn, given], dim=1))
-    loss = (weights * F.softplus(-of_real)).mean() + F.softplus(of_drawn).mean()
+    loss = (factors * F.softplus(-of_real)).mean() + F.softplus(of_drawn).mean()
     (slope,) = torch.autograd.grad(of_real.sum(), real, create_graph=True)
-    penalty = (weights * (slope * slope).sum(1)).mean()
+    penalty = (factors * (slope * slope).sum(1)).mean()
     total: Tensor = loss + 0.5 * config.gradient_penalty * penalty
     return total
 

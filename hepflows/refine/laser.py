@@ -17,7 +17,7 @@ from hepflows.refine.gan_refiner import train_gan
 from hepflows.refine.generator import LatentRefinedGenerator
 from hepflows.refine.hmc import run_chains
 from hepflows.refine.latent import pull_back
-from hepflows.refine.refiner import NetworkRefiner
+from hepflows.refine.refiner import NetworkRefiner, refined_density
 from hepflows.refine.samplers import HmcRefiner, RejectionRefiner
 from hepflows.refine.samples import innermost, make_samples
 from hepflows.train.progress import Reporter, SilentReporter
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from hepflows.generator import AnyGenerator
     from hepflows.refine.adapter import Adapter
     from hepflows.refine.config import HmcConfig, RefineConfig
-    from hepflows.refine.latent import LatentRatio
-    from hepflows.refine.refiner import Refiner
+    from hepflows.refine.refiner import LatentWeights, Refiner
     from hepflows.refine.samples import Samples
 
 _TARGETS, _CHAINS_A_TARGET = 5, 4
@@ -85,13 +84,16 @@ def laser(
     for number in range(config.rounds):
         base = require_latents(found, method=method)
         sampler = None
-        if method == "laser-flow" and config.flow.objective == "reverse":
+        if config.pull.source == "events" or _is_reverse(config, method):
             sampler = _require_sampler(found, config)
         seed = seed_of(config.seed, method, number)
         samples = make_samples(found, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
         with reporter.stage("weights of latents", total=1, unit="fits") as stage:
             features = adapter.features(innermost(found))
             weights, figures, share = _weights(samples, config, sampler, features, seed=seed, device=device)
+            if isinstance(weights, EventWeights) and (method == "hmc" or _is_reverse(config, method)):
+                few = (torch.from_numpy(x[:_PROBED]).to(device) for x in (samples.latents, samples.conditions))
+                weights.require_gradient(*few)
             stage.advance()
         auc = figures["events"][-1]["auc"]
         reporter.message(
@@ -103,13 +105,22 @@ def laser(
         refiner, more = _refiner(
             weights, conditions, config, method, seed=seed, directory=folder, resume=resume, reporter=reporter
         )
-        sizes: dict[str, float] = {"latents": base.noise_dim, "conditions": samples.conditions.shape[1]}
+        sizes: dict[str, float] = {
+            "latents": base.noise_dim,
+            "conditions": samples.conditions.shape[1],
+            "features": samples.generated.shape[1],
+        }
         if isinstance(refiner, HmcRefiner):
             sizes["step"] = refiner.step
         document = refined_document(found, method, config, sizes, {**figures, **more}, provenance or {})
         refiner.network.to("cpu")
+        weights.to("cpu")
         found = LatentRefinedGenerator(found, adapter, refiner, document)
     return cast("LatentRefinedGenerator", found)
+
+
+def _is_reverse(config: RefineConfig, method: LatentMethod) -> bool:
+    return method == "laser-flow" and config.flow.objective == "reverse"
 
 
 def _weights(
@@ -120,7 +131,7 @@ def _weights(
     *,
     seed: int,
     device: str,
-) -> tuple[LatentRatio | EventWeights, dict[str, Any], float]:
+) -> tuple[LatentWeights, dict[str, Any], float]:
     """Log weights of latents, figures of their fits, and the effective share that they leave of the events.
 
     They are pulled back or, with a sampler, those of the events that it makes of the latents.
@@ -130,34 +141,33 @@ def _weights(
         return pulled.ratio, pulled.summary(), pulled.latents[-1].effective_share
     fit = fit_event_ratio(samples, config.classifier, seed=seed, device=device)
     weights = EventWeights(sampler, features, fit.model, latent_dim=samples.latents.shape[1]).to(device)
-    few = slice(0, _PROBED)
-    weights.require_gradient(*(torch.from_numpy(x[few]).to(device) for x in (samples.latents, samples.conditions)))
     return weights, {"events": [fit.summary()]}, fit.effective_share
 
 
 def _require_sampler(generator: AnyGenerator, config: RefineConfig) -> nn.Module:
-    """A copy of the generator's module, to be frozen; what the reverse divergence cannot refine is refused."""
+    """A copy of the generator's module, to be frozen; generators whose latents do not tell their events are refused."""
     if config.pull.iterations > 1:
         raise ConfigError(
-            "the reverse divergence needs latents that tell all of an event, and OmniFold's iterations are for others",
+            "weights of events at their latents need latents that tell all of an event, and OmniFold's iterations are "
+            "for others",
             where="pull.iterations",
-            expected="1 with flow.objective = reverse",
+            expected="1 with flow.objective = reverse or pull.source = events",
             found=config.pull.iterations,
-            remedy="use flow.objective = weights",
+            remedy="use flow.objective = weights and pull.source = latents",
         )
     if not isinstance(generator, ExportableGenerator):
         raise ConfigError(
-            "the reverse divergence needs a generator that is a torch module",
-            where="flow.objective",
+            "weights of events at their latents need a generator that is a torch module",
+            where="flow.objective or pull.source",
             expected="a generator with sampling_module()",
             found=type(generator).__name__,
-            remedy="use flow.objective = weights",
+            remedy="use flow.objective = weights and pull.source = latents",
         )
     return copy.deepcopy(generator.sampling_module())
 
 
 def _refiner(
-    weights: LatentRatio | EventWeights,
+    weights: LatentWeights,
     conditions: torch.Tensor,
     config: RefineConfig,
     method: LatentMethod,
@@ -173,25 +183,24 @@ def _refiner(
             weights, conditions, config.flow, seed=seed, directory=directory, resume=resume, reporter=reporter
         )
         return NetworkRefiner(flow, weights.latent_dim), {"flow": result.summary()}
-    ratio = cast("LatentRatio", weights)  # of all other methods
     if method == "laser-gan":
-        gan = train_gan(ratio, conditions, config.gan, seed=seed, reporter=reporter)
+        gan = train_gan(weights, conditions, config.gan, seed=seed, reporter=reporter)
         return NetworkRefiner(gan, gan.noise_dim), {}
     if method == "rejection":
-        return RejectionRefiner(ratio, config.rejection), {}
-    return _hmc(ratio, conditions, config.hmc, seed=seed, reporter=reporter)
+        return RejectionRefiner(weights, config.rejection), {}
+    return _hmc(weights, conditions, config.hmc, seed=seed, reporter=reporter)
 
 
 def _hmc(
-    ratio: LatentRatio, conditions: torch.Tensor, config: HmcConfig, *, seed: int, reporter: Reporter
+    weights: LatentWeights, conditions: torch.Tensor, config: HmcConfig, *, seed: int, reporter: Reporter
 ) -> tuple[HmcRefiner, dict[str, Any]]:
     """Run long chains to find the step and to see whether they mix, under a few conditions of the reference."""
     random = torch.Generator().manual_seed(seed)
     groups = min(_TARGETS, config.chains // _CHAINS_A_TARGET) if conditions.shape[1] else 1
     few = conditions[torch.randint(len(conditions), (max(1, groups),), generator=random)]
     chosen = few.repeat(-(-config.chains // len(few)), 1)[: config.chains]
-    start = torch.randn(config.chains, ratio.latent_dim, generator=random).to(conditions.device)
-    ratio = ratio.to(conditions.device).requires_grad_(requires_grad=False)
-    chains = run_chains(ratio.log_density(chosen), start, config, seed=seed, groups=len(few), reporter=reporter)
+    start = torch.randn(config.chains, weights.latent_dim, generator=random).to(conditions.device)
+    density = refined_density(weights.to(conditions.device).requires_grad_(requires_grad=False), chosen)
+    chains = run_chains(density, start, config, seed=seed, groups=len(few), reporter=reporter)
     reporter.message(f"chains: {chains.summary()}")
-    return HmcRefiner(ratio, config, step=chains.step), {"hmc": chains.summary()}
+    return HmcRefiner(weights, config, step=chains.step), {"hmc": chains.summary()}

@@ -22,8 +22,6 @@ from hepflows.refine.event_ratio import fit_event_ratio
 from hepflows.train.seeding import seed_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -87,9 +85,10 @@ class LatentRatio(nn.Module):
         """Inputs (N, Z + C) of the network."""
         return torch.cat([latents, self.scaler(conditions)], dim=1)
 
-    def log_density(self, conditions: Tensor) -> Callable[[Tensor], Tensor]:
-        """The refined density N(z) w(z), up to its norm, as a function of latents (N, Z)."""
-        return lambda z: self(z, conditions) - 0.5 * (z * z).sum(1)
+    @property
+    def learned(self) -> nn.Module:
+        """What an artefact keeps."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 
@@ -12,6 +12,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from hepflows.refine.event_ratio import EventWeights
+    from hepflows.refine.hmc import LogDensity
+    from hepflows.refine.latent import LatentRatio
+
+    LatentWeights: TypeAlias = LatentRatio | EventWeights
+    """Latents (N, Z) and conditions (N, C) to log weights (N,)."""
 
 
 class Refiner(Protocol):
@@ -55,6 +62,11 @@ class NetworkRefiner:
         """Latents (N, Z) from noise (N, K)."""
         latents: Tensor = self.network(conditions, noise)
         return latents
+
+
+def refined_density(weights: LatentWeights, conditions: Tensor) -> LogDensity:
+    """Log of the refined density N(z) w(z), up to its norm, as a function of latents (N, Z)."""
+    return lambda z: weights(z, conditions) - 0.5 * (z * z).sum(1)
 
 
 def normals(seed: int, first_event: int, n: int, dim: int, *, like: Tensor, stream: int = 0) -> Tensor:

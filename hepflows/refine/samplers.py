@@ -13,13 +13,13 @@ import torch
 from hepflows.errors import RefinementError
 from hepflows.philox import uniform_noise
 from hepflows.refine.hmc import State, transition
-from hepflows.refine.refiner import normals
+from hepflows.refine.refiner import normals, refined_density
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from hepflows.refine.config import HmcConfig, RejectionConfig
-    from hepflows.refine.latent import LatentRatio
+    from hepflows.refine.refiner import LatentWeights
 
 _CANDIDATES, _CHOICE, _MOMENTA, _ACCEPTANCE = 0x61, 0x62, 0x63, 0x64
 _REJECTION, _TOSS = 0x10000, 0x20000  # one stream a round
@@ -27,18 +27,31 @@ _TOGETHER: Final = 16
 """Candidates of an event that are evaluated together."""
 
 
-class RejectionRefiner:
-    """Latents z ~ N(0, 1) are kept with probability w(z) / W, W the weight at which the ratio clips.
-
-    Args:
-        ratio: weights of latents.
-        config: how often to try.
-    """
+class _Sampler:
+    """Weights of latents, of which the learnt part is saved."""
 
     one_pass = False
 
-    def __init__(self, ratio: LatentRatio, config: RejectionConfig) -> None:
-        self.network, self.noise_dim, self.config = ratio.eval(), ratio.latent_dim, config
+    def __init__(self, weights: LatentWeights) -> None:
+        self.weights, self.noise_dim = weights.eval().requires_grad_(requires_grad=False), weights.latent_dim
+
+    @property
+    def network(self) -> nn.Module:
+        """See `hepflows.refine.refiner.Refiner.network`."""
+        return self.weights.learned
+
+
+class RejectionRefiner(_Sampler):
+    """Latents z ~ N(0, 1) are kept with probability w(z) / W, W the weight at which the ratio clips.
+
+    Args:
+        weights: of latents.
+        config: how often to try.
+    """
+
+    def __init__(self, weights: LatentWeights, config: RejectionConfig) -> None:
+        super().__init__(weights)
+        self.config = config
 
     @torch.no_grad()
     def draw(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
@@ -47,14 +60,14 @@ class RejectionRefiner:
         Raises:
             RefinementError: an event has no accepted candidate after so many tries.
         """
-        n, dim = len(conditions), self.noise_dim
+        n, dim, weights = len(conditions), self.noise_dim, self.weights.to(conditions.device)
         latents = conditions.new_zeros(n, dim)
         open_ = torch.ones(n, dtype=torch.bool, device=conditions.device)
         repeated = conditions.repeat_interleave(_TOGETHER, dim=0)
         for number in range(-(-self.config.tries // _TOGETHER)):
             z = normals(seed, first_event, n, _TOGETHER * dim, like=conditions, stream=_REJECTION + number)
             toss = uniform_noise(seed, first_event, n, _TOGETHER, stream=_TOSS + number)
-            log_w = self.network(z.reshape(-1, dim), repeated).reshape(n, _TOGETHER) - self.network.ratio.log_limit
+            log_w = weights(z.reshape(-1, dim), repeated).reshape(n, _TOGETHER) - weights.ratio.log_limit
             accepted = torch.from_numpy(toss).to(log_w.device).log() < log_w
             first = accepted.to(torch.uint8).argmax(1)
             chosen = z.reshape(n, _TOGETHER, dim)[torch.arange(n, device=z.device), first]
@@ -67,11 +80,11 @@ class RejectionRefiner:
             "no candidate was accepted for some events",
             where="rejection",
             found=f"{int(open_.sum())} of {n} events after {self.config.tries} tries each",
-            remedy="raise rejection.tries, or lower pull.classifier.max_weight",
+            remedy="raise rejection.tries, or lower max_weight of the classifier that the weights come from",
         )
 
 
-class HmcRefiner:
+class HmcRefiner(_Sampler):
     """A short chain an event, from a start that is near the target already.
 
     The start is one of `candidates` normal latents, chosen with probabilities proportional to their weights
@@ -79,17 +92,14 @@ class HmcRefiner:
     which leave the target as it is, bring it nearer.
 
     Args:
-        ratio: weights of latents.
+        weights: of latents.
         config: candidates, transitions, leapfrog.
         step: of the leapfrog.
     """
 
-    one_pass = False
-
-    def __init__(self, ratio: LatentRatio, config: HmcConfig, *, step: float) -> None:
-        self.network, self.noise_dim, self.config, self.step = ratio.eval(), ratio.latent_dim, config, step
-        for parameter in self.network.parameters():
-            parameter.requires_grad_(False)
+    def __init__(self, weights: LatentWeights, config: HmcConfig, *, step: float) -> None:
+        super().__init__(weights)
+        self.config, self.step = config, step
 
     def draw(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
         """See `hepflows.refine.refiner.Refiner.draw`."""
@@ -100,7 +110,7 @@ class HmcRefiner:
         momenta = normals(seed, first_event, n, config.transitions * dim, like=conditions, stream=_MOMENTA)
         uniforms = uniform_noise(seed, first_event, n, config.transitions, stream=_ACCEPTANCE)
         tosses = torch.from_numpy(uniforms).to(conditions)
-        density = self.network.log_density(conditions)
+        density = refined_density(self.weights.to(conditions.device), conditions)
         state = State.at(density, position)
         for number in range(config.transitions):
             momentum = momenta[:, number * dim : (number + 1) * dim]
@@ -110,6 +120,7 @@ class HmcRefiner:
     @torch.no_grad()
     def _start(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
         n, dim, count = len(conditions), self.noise_dim, self.config.candidates
+        weights = self.weights.to(conditions.device)
         best = conditions.new_full((n,), -torch.inf)
         start = conditions.new_zeros(n, dim)
         uniforms = uniform_noise(seed, first_event, n, count, stream=_CHOICE)
@@ -118,7 +129,7 @@ class HmcRefiner:
         for number in range(count):
             stream = (number << 8) + _CANDIDATES
             z = normals(seed, first_event, n, dim, like=conditions, stream=stream)
-            score = self.network(z, conditions) + gumbel[:, number].to(conditions)
+            score = weights(z, conditions) + gumbel[:, number].to(conditions)
             better = score > best
             best = torch.where(better, score, best)
             start = torch.where(better[:, None], z, start)

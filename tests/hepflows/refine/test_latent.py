@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -61,6 +63,42 @@ def test_refined_events_follow_the_reference(plane, reference, adapter, config, 
     parts = [refined.sample({}, n=512, seed=8), refined.sample({}, n=n - 512, seed=8, first_event=512)]
     np.testing.assert_array_equal(events, np.concatenate([part.values for part in parts]))
     assert refined.document["kind"] == f"plane+{method}"
+
+
+@pytest.fixture
+def exact(config):
+    return config.model_copy(update={"pull": config.pull.model_copy(update={"source": "events"})})
+
+
+@pytest.mark.parametrize("method", ["laser-flow", "laser-gan", "rejection", "hmc"])
+def test_weights_of_the_events_themselves(plane, reference, adapter, exact, shift, method):
+    plane.sampling_module = _Doubled  # so that weights of z and of g(z) = 2 z cannot be confused
+    plane.sample = _doubled(plane.sample)
+    refined = refine(plane, reference, method, exact, adapter=adapter)
+    assert "latents" not in refined.document["training"]["refinement"]  # no classifier on latents was needed
+    events = refined.sample({}, n=1500, seed=8).values
+    np.testing.assert_allclose(events.mean(axis=0), shift, atol=0.25)
+    np.testing.assert_allclose(events.std(axis=0), 1, atol=0.3 if method == "laser-gan" else 0.2)
+
+
+def _doubled(sample):
+    def doubled(*args, **options):
+        made = sample(*args, **options)
+        return dataclasses.replace(made, values=2 * made.values)
+
+    return doubled
+
+
+def test_what_weights_of_the_events_need(plane, reference, adapter, exact):
+    pull = exact.pull.model_copy(update={"iterations": 2})
+    with pytest.raises(ConfigError, match=r"pull\.iterations: .*latents that tell all of an event"):
+        refine(plane, reference, "rejection", exact.model_copy(update={"pull": pull}), adapter=adapter)
+    with pytest.raises(ConfigError, match="a generator that is a torch module"):
+        refine(_Opaque(plane), reference, "laser-gan", exact, adapter=adapter)
+    plane.sampling_module = _Detached
+    with pytest.raises(ConfigError, match="no gradient leads from the events"):
+        refine(plane, reference, "hmc", exact, adapter=adapter)
+    refine(plane, reference, "rejection", exact, adapter=adapter)  # needs none
 
 
 @pytest.fixture

@@ -171,6 +171,24 @@ def test_latents_refined_by_the_reverse_divergence(generator, showers, tmp_path:
     assert all(parameter.requires_grad for parameter in generator.model.shower_flow.parameters())
 
 
+@pytest.mark.parametrize("method", ["hmc", "rejection"])
+def test_samplers_with_weights_of_the_events_themselves(generator, showers, tmp_path: Path, method):
+    pull = CONFIG.pull.model_copy(update={"source": "events"})
+    hmc = CONFIG.hmc.model_copy(update={"burn_in": 4, "draws": 8, "largest_r_hat": 1e9, "least_ess": 0.0, "step": 0.05})
+    refined = refine(generator, showers, method, CONFIG.model_copy(update={"pull": pull, "hmc": hmc}))
+    refined.save(tmp_path / "refined")
+    # the generator is kept once
+    inside, own = (
+        (tmp_path / "refined" / name).stat().st_size for name in ("base/weights.safetensors", "weights.safetensors")
+    )
+    assert own < 0.7 * inside
+    energies = {"incident_energy_gev": np.linspace(5, 90, 30)}
+    events, again = (one.sample(energies, seed=5) for one in (refined, registry.load(tmp_path / "refined")))
+    np.testing.assert_array_equal(again.voxels_mev, events.voxels_mev)
+    plain = generator.sample(energies, seed=5)
+    assert (plain.voxels_mev != events.voxels_mev).any()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_refined_artefact_is_one_like_any_other(refined, method, tmp_path: Path):
     generator = refined[method]

@@ -53,8 +53,8 @@ def run(options: argparse.Namespace) -> None:
     entries = {"method": options.method}
     config = build(MorphingConfig, with_overrides(entries, options.set or ()), where="--set")
     fast, full = (
-        [_read(path, part, options) for part in ((0.0, options.split), (options.split, 1.0))]
-        for path in (options.fast, options.full)
+        [_read(path, part, options) for part in ((0.0, options.split * used), (options.split * used, used))]
+        for path, used in ((options.fast, 1.0), (options.full, options.use))
     )
     work = Run(directory=options.out / "training", resume=True, reporter=terminal_reporter())
     morphing = fit_morphing(fast[0], full[0], config, run=work)
@@ -108,6 +108,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("full", type=Path, help="showers of the full simulation")
     parser.add_argument("--out", type=Path, required=True, help="directory of the morphing and the result")
     parser.add_argument("--split", type=float, default=0.6, help="part of both files that trains (default: 0.6)")
+    parser.add_argument("--use", type=float, default=1.0, help="share of the full simulation's file, from its start")
     parser.add_argument("--observables", type=lambda text: text.split(","), default=list(OBSERVABLES))
     parser.add_argument("--method", choices=METHODS, default="identity")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="entry of the configuration")

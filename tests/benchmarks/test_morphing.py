@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +13,7 @@ from benchmarks.manifold_sets import CIRCLE, attractor_errors, circle, circle_er
 from benchmarks.plane_sets import MAX_ANGLE, SHAPES, jensen_shannon, plane_table, rotated, upright
 from calofast.reading import embedded_showers_path
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--points", "400", "--test", "500", "--base-epochs", "1", "--epochs", "1", "--batch", "100"]
 SMALL = ["--set", "base.hidden=[8]", "--set", "transport.hidden=[8]", "--set", "transport.blocks=2"]
 
@@ -121,3 +119,28 @@ def test_separation_powers_before_and_after(tmp_path: Path, capsys) -> None:
     assert 0 < powers["width_x_1"]["floor"] < 0.1
     assert "| layer_energy_0 |" in capsys.readouterr().out
     assert morphing_showers.main([path, path, "--out", str(tmp_path / "x"), "--observables", "nothing"]) == 2
+
+
+def test_the_page_quotes_the_results_and_the_penalty_moves_least() -> None:
+    out = ROOT / "benchmarks" / "results" / "morphing"
+    page = (ROOT / "docs" / "morphing.md").read_text(encoding="utf-8")
+    assert morphing.table(out).rstrip("\n") in page
+    least = {"different": 0, "identical": 0}
+    cells = sorted(out.glob("*/*"))
+    assert len(cells) == 18
+    for cell in cells:
+        found = {path.parent.name: json.loads(path.read_text("utf-8")) for path in cell.glob("*/result.json")}
+        moved = {method: entry["moved"]["value"] for method, entry in found.items()}
+        source, target = found["identity"]["pair"]
+        least["identical" if source == target else "different"] += (
+            min(moved, key=moved.__getitem__) == "movement_penalty"
+        )
+    assert least["different"] >= 10
+    assert least["identical"] >= 5
+
+
+def test_the_page_quotes_the_calibration_which_lowers_every_separation() -> None:
+    file = ROOT / "benchmarks" / "results" / "morphing_showers" / "result.json"
+    powers = json.loads(file.read_text(encoding="utf-8"))["powers"]
+    assert morphing_showers.table(powers) in (ROOT / "docs" / "morphing.md").read_text(encoding="utf-8")
+    assert all(entry["after"] < entry["before"] for entry in powers.values())

@@ -1,7 +1,8 @@
 """Refinement on the toys of LaSeR (arXiv 2106.00792): baseline, HMC, LaSeR (GAN and flows) and DCTR, by EMD and JSD.
 
 `laser-flow` trains the second flow by the likelihood of weighted latents, `laser-reverse` by the reverse divergence.
-`hmc-events` and `laser-events` take the weights of latents from the classifier of events (`pull.source = events`).
+`hmc-events` and `laser-events` take the weights of latents from the classifier of events (`pull.source = events`);
+`hmc` are long chains as the paper's, `hmc-events` one short chain a point, as in artefacts.
 
 What is missing is run, and goes on where it was stopped; `show` prints the table with the published numbers, `draw`
 makes the picture::
@@ -42,7 +43,8 @@ from hepflows.refine.flow_refiner import train_flow
 from hepflows.refine.gan_refiner import train_gan
 from hepflows.refine.hmc import run_chains
 from hepflows.refine.latent import LatentRatio, pull_back
-from hepflows.refine.refiner import refined_density
+from hepflows.refine.refiner import NetworkRefiner, refined_density
+from hepflows.refine.samplers import HmcRefiner
 from hepflows.refine.samples import make_samples
 from hepflows.refine.settings import read_settings
 from hepflows.train.checkpoint import load_checkpoint, save_checkpoint
@@ -51,8 +53,9 @@ from hepflows.weights import effective_sample_size
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.refinement_toys import PlaneGenerator
+    from benchmarks.refinement_toys import Floats, PlaneGenerator
     from hepflows.refine.config import RefineConfig
+    from hepflows.refine.refiner import LatentWeights
 
 METHODS = ("floor", "baseline", "hmc", "hmc-events", "laser-gan", "laser-flow", "laser-events", "laser-reverse", "dctr")
 PUBLISHED = {
@@ -73,6 +76,7 @@ QUICK = (
 )
 _OF_EVENTS = ("hmc-events", "laser-events", "laser-reverse")
 _TRUTH, _FLOOR, _SAMPLE = 101, 102, 103  # seeds
+_TOGETHER = 10_000  # points
 _DENSITY = "density.npy"  # beside result.json, for the picture
 
 
@@ -145,7 +149,7 @@ def _drawn(
     folder: Path,
 ) -> tuple[Points, dict[str, Any]]:
     """Points of one method, and figures of it."""
-    n, reporter, nothing = options.evaluate, terminal_reporter(), torch.empty(1, 0)
+    n = options.evaluate
     if method == "floor":
         return true_points(toy, n, seed=_FLOOR), {}
     if method == "baseline":
@@ -155,33 +159,41 @@ def _drawn(
         plain = generator.sample({}, n=n, seed=_SAMPLE)
         weights = events.weights(torch.from_numpy(plain.values))
         return Points(plain.values, weights), {"effective_share": effective_sample_size(weights)[0] / n}
-    of_latents: LatentRatio | EventWeights = latents
+    of_latents: LatentWeights = latents
     if method in _OF_EVENTS:
         sampler, adapter = copy.deepcopy(generator.sampling_module()), PlaneAdapter()
         of_latents = EventWeights(sampler, adapter.features(generator), events, latent_dim=2)
-    if method in ("hmc", "hmc-events"):
+    z, more = _refined(method, of_latents, config, n, folder / method)
+    return generator.sample({}, n=len(z), seed=0, latents=z), more
+
+
+def _refined(
+    method: str, weights: LatentWeights, config: RefineConfig, n: int, folder: Path
+) -> tuple[Floats, dict[str, Any]]:
+    """Refined latents (n, 2), and figures of them."""
+    reporter, nothing = terminal_reporter(), torch.empty(n, 0)
+    if method == "hmc":
         chains = config.hmc.chains
         chain = config.hmc.model_copy(update={"draws": max(4, -(-n // chains))})
         start = torch.from_numpy(normal_noise(_SAMPLE, 0, chains, 2))
-        density = refined_density(of_latents.requires_grad_(requires_grad=False), torch.empty(chains, 0))
+        density = refined_density(weights.requires_grad_(requires_grad=False), torch.empty(chains, 0))
         found = run_chains(density, start, chain, seed=1, reporter=reporter)
-        z = found.draws.reshape(-1, 2)[:n]
-        return generator.sample({}, n=len(z), seed=0, latents=z), found.summary()
-    if method == "laser-gan":
-        gan = train_gan(of_latents, nothing, config.gan, seed=1, reporter=reporter)
-        noise = torch.from_numpy(normal_noise(_SAMPLE, 0, n, gan.noise_dim))
-        with torch.no_grad():
-            z = gan(torch.empty(n, 0), noise).numpy()
-        return generator.sample({}, n=n, seed=0, latents=z), {}
-    settings = config.flow
-    if method == "laser-reverse":
-        settings = settings.model_copy(update={"objective": "reverse"})
-    flow, _ = train_flow(
-        of_latents, nothing, settings, seed=1, directory=folder / method, resume=True, reporter=reporter
-    )
-    with torch.no_grad():
-        z = flow(torch.empty(n, 0), torch.from_numpy(normal_noise(_SAMPLE, 0, n, 2))).numpy()
-    return generator.sample({}, n=n, seed=0, latents=z), {}
+        return found.draws.reshape(-1, 2)[:n], found.summary()
+    refiner: HmcRefiner | NetworkRefiner
+    if method == "hmc-events":
+        refiner = HmcRefiner(weights, config.hmc, step=config.hmc.step)
+    elif method == "laser-gan":
+        gan = train_gan(weights, nothing[:1], config.gan, seed=1, reporter=reporter)
+        refiner = NetworkRefiner(gan, gan.noise_dim)
+    else:
+        settings = config.flow.model_copy(update={"objective": "reverse"} if method == "laser-reverse" else {})
+        flow, _ = train_flow(weights, nothing[:1], settings, seed=1, directory=folder, resume=True, reporter=reporter)
+        refiner = NetworkRefiner(flow, 2)
+    parts = [
+        refiner.draw(nothing[first : first + _TOGETHER], seed=_SAMPLE, first_event=first)
+        for first in range(0, n, _TOGETHER)
+    ]
+    return torch.cat(parts).numpy(), {}
 
 
 def _ratios(

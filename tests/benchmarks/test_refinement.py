@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.refinement import collect, main, table
+from benchmarks.refinement import METHODS, collect, main, table
 from benchmarks.refinement_measures import earth_movers, histogram, jensen_shannon
 from benchmarks.refinement_toys import TOYS, Points, true_points
 
@@ -70,11 +70,12 @@ def test_a_tiny_run_goes_on_where_it_was_stopped(tmp_path: Path, capsys):
     assert main(["run", *out, *settings]) == 0
     assert (tmp_path / "gaussians" / "dctr" / "result.json").read_text() == first  # not run again
     found = collect(tmp_path)
-    assert set(found) == {"floor", "baseline", "hmc", "laser-gan", "laser-flow", "laser-reverse", "dctr"}
+    assert set(found) == set(METHODS)
     for method, toys in found.items():
         assert 0 < toys["gaussians"]["emd"] < 3, method
         assert 0 < toys["gaussians"]["jsd"] < 1, method
     assert json.loads(first)["n_train"] == 1500
+    assert len({found[m]["gaussians"]["jsd"] for m in METHODS}) == len(METHODS)
     assert found["laser-reverse"]["gaussians"]["jsd"] != found["laser-flow"]["gaussians"]["jsd"]
     assert found["floor"]["gaussians"]["emd"] < found["baseline"]["gaussians"]["emd"]
     capsys.readouterr()

@@ -122,8 +122,12 @@ class _Table:
         except ValueError as error:  # so old versions of Arrow say that a list of fixed length is null
             if "Expected all lists to be of size" not in str(error):
                 raise
-            where = f"{self.path}: {', '.join(names)}"
-            raise DataError("missing values, or lists of other lengths", where=where, found=str(error)) from error
+            raise DataError(
+                "missing values, or lists of other lengths",
+                where=f"{self.path}: {', '.join(names)}",
+                found=str(error),
+                remedy="leave these showers out, or write them as zeros",
+            ) from error
 
 
 def _shower_file(

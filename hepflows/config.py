@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -102,6 +102,8 @@ def build(
 ) -> ConfigT:
     """Validate a nested dictionary against a model.
 
+    A table that is given in part keeps the other values of its field's default, which need not be those of its class.
+
     Args:
         model: configuration class.
         data: values as TOML or JSON gives them: arrays stand for tuples, integers for floats.
@@ -113,7 +115,7 @@ def build(
     """
     try:
         # JSON mode is strict about numbers, strings and booleans, yet takes arrays for tuples, as TOML needs
-        return model.model_validate_json(json.dumps(data, default=str), strict=True)
+        return model.model_validate_json(json.dumps(_completed(model, data), default=str), strict=True)
     except ValidationError as error:
         set_paths = [tuple(path) for path in overridden]
         details = error.errors(include_url=False)
@@ -122,6 +124,20 @@ def build(
                  for detail, (path, _) in zip(details, problems, strict=True)]  # fmt: skip
         lines = [f"{head}: {text}" for head, (_, text) in zip(heads[1:], problems[1:], strict=True)]
         raise ConfigError("\n".join([problems[0][1], *lines]), where=heads[0]) from error
+
+
+def _completed(model: type[BaseModel], given: Mapping[str, Any], default: BaseModel | None = None) -> dict[str, Any]:
+    """The given values, and those of the default that are not given, at all depths."""
+    result = {} if default is None else default.model_dump(mode="json", by_alias=True)
+    result |= given
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        collected = get_origin(field.annotation) in (dict, list, tuple)  # tables by name or number
+        tables = [] if collected else _models_in(field.annotation)
+        if len(tables) == 1 and isinstance(value := given.get(key), dict):
+            inner = field.default if default is None else getattr(default, name)
+            result[key] = _completed(tables[0], value, inner if isinstance(inner, BaseModel) else None)
+    return result
 
 
 def config_to_dict(config: StrictConfig) -> dict[str, Any]:

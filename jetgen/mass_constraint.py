@@ -198,12 +198,13 @@ def _limited(centre: Tensor, limit: Tensor) -> Tensor:
 
 def _solve(shape: Shape, target: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """The scale s (N, 1) with mass `target` (N, 1) in units of sum pT, and which jets have no angles to scale."""
-    lower, upper, start, degenerate = _bracket(shape, target)
+    lower, upper, start, degenerate, wide = _bracket(shape, target)
     with torch.no_grad():
         log_s, fixed, low, high = start, _detached(shape), lower, upper
         goal = target.detach()
+        in_phi = _mass_parts(fixed, fixed.phi_limit)[1]
         for _ in range(steps):
-            excess, slope = _excess(fixed, log_s, goal)
+            excess, slope = _excess(fixed, log_s, goal, wide=wide, in_phi=in_phi)
             short = excess < 0
             low = torch.where(short, log_s, low)
             high = torch.where(short, high, log_s)
@@ -211,14 +212,16 @@ def _solve(shape: Shape, target: Tensor, steps: int) -> tuple[Tensor, Tensor]:
             # the ends count as inside: near the solution rounding puts it there
             inside = (newton >= low) & (newton <= high)
             log_s = torch.where(inside, newton, 0.5 * (low + high))
-    excess, slope = _excess(shape, log_s, target)
+    excess, slope = _excess(shape, log_s, target, wide=wide, in_phi=_mass_parts(shape, shape.phi_limit)[1])
     last = log_s - excess / slope.detach()
     return torch.minimum(torch.maximum(last, lower), upper).exp(), degenerate
 
 
 @torch.no_grad()
-def _bracket(shape: Shape, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Lower end, upper end and first guess of log s, each (N, 1), and which jets are points.
+def _bracket(shape: Shape, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Lower end, upper end and first guess of log s, each (N, 1), which jets are points, and which are wide.
+
+    Wide is a jet whose phi reaches its limit; what its mass lacks there is for eta alone.
 
     With q the sum over pairs of w w (d_eta^2 + d_phi^2) / 2 and q_eta its part from eta: 1 - cos x >= 2 x^2 / pi^2 up
     to pi and cosh x - 1 >= x^2 / 2 give the upper end, 1 - cos x <= x^2 / 2 and, for x <= X,
@@ -243,33 +246,64 @@ def _bracket(shape: Shape, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tens
     # a little wider than the proof, for rounding
     high = upper.log() + 1e-5
     low = torch.minimum(narrow.log() - growth - 1e-5, high - 1e-4)
-    start = torch.minimum(torch.maximum(narrow.log(), low), high)
-    return low, high, start, degenerate
+    at_limit, in_phi, *_ = _mass_parts(shape, shape.phi_limit)
+    wide = goal * goal > at_limit + in_phi
+    low = torch.where(wide, torch.minimum(torch.maximum(low, shape.phi_limit.log()), high - 1e-4), low)
+    # cosh x - 1 >= x^2 / 2 once more
+    in_eta = 0.5 * (_rest(goal, in_phi) / q_eta.clamp_min(tiny)).log()
+    start = torch.minimum(torch.maximum(torch.where(wide, in_eta, narrow.log()), low), high)
+    return low, high, start, degenerate, wide
 
 
-def _excess(shape: Shape, log_s: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log of (mass / target)^2 at the scale exp(log_s), and its derivative in log_s; each (N, 1)."""
-    scale = log_s.exp()
-    squared, slope = _mass_squared(shape, scale, torch.minimum(scale, shape.phi_limit))
-    squared = squared.clamp_min(1e-36)
-    return squared.log() - 2 * target.clamp_min(1e-15).log(), (slope / squared).clamp_min(_LEAST_SLOPE)
+def _rest(target: Tensor, in_phi: Tensor) -> Tensor:
+    """Square of the mass that is left for eta (N, 1)."""
+    return (target * target - in_phi).clamp_min(1e-36)
 
 
-def _mass_squared(shape: Shape, scale: Tensor, scale_phi: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared mass over (sum pT)^2 and its derivative in log s, each (N, 1); phi does not move beyond its limit."""
+def _excess(
+    shape: Shape, log_s: Tensor, target: Tensor, *, wide: Tensor | None = None, in_phi: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Log of (mass / target)^2 at the scale exp(log_s), or of what is eta's of both, and its derivative in log_s.
+
+    Just above its limit in phi a jet's mass hardly grows with s, eta's part of it as the square: Newton steps on the
+    logarithm of that part are short.
+
+    Args:
+        shape: of the jets.
+        log_s: shape (N, 1).
+        target: wanted masses (N, 1).
+        wide: for which jets eta's parts are compared, (N, 1); None for none.
+        in_phi: squared mass of phi at its limit (N, 1).
+    """
+    of_eta, of_phi, eta_slope, phi_slope = _mass_parts(shape, log_s.exp())
+    squared, goal = (of_eta + of_phi).clamp_min(1e-36), 2 * target.clamp_min(1e-15).log()
+    excess, slope = squared.log() - goal, (eta_slope + phi_slope) / squared
+    if wide is not None and in_phi is not None:
+        of_eta = of_eta.clamp_min(1e-36)
+        excess = torch.where(wide, of_eta.log() - _rest(target, in_phi).log(), excess)
+        slope = torch.where(wide, eta_slope / of_eta, slope)
+    return excess, slope.clamp_min(_LEAST_SLOPE)
+
+
+def _mass_parts(shape: Shape, scale: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Squared mass over (sum pT)^2, eta's part and phi's, and their derivatives in log s, each (N, 1).
+
+    Phi does not move beyond its limit.
+    """
+    scale_phi = torch.minimum(scale, shape.phi_limit)
     eta, phi, w = scale * shape.d_eta, scale_phi * shape.d_phi, shape.weight
     half, rise, fall = sinh(0.5 * eta), (0.5 * eta).exp(), (-0.5 * eta).exp()
     a, u, v = _sum(2 * w * half * half), _sum(2 * w * half * rise), -_sum(2 * w * half * fall)
     sine, sin = (0.5 * phi).sin(), phi.sin()
     c, t = _sum(2 * w * sine * sine), _sum(w * sin)
-    squared = 2 * a + u * v + c * (2 - c) - t * t
     weighted = w * eta
     a_slope = _sum(weighted * half * (rise + fall))
     u_slope, v_slope = _sum(weighted * rise * rise), -_sum(weighted * fall * fall)
     c_slope, t_slope = _sum(w * phi * sin), _sum(w * phi * (1 - 2 * sine * sine))
     moves = (scale <= shape.phi_limit).to(w.dtype)
-    slope = 2 * a_slope + u_slope * v + u * v_slope + moves * 2 * (c_slope * (1 - c) - t * t_slope)
-    return squared, slope
+    eta_slope = 2 * a_slope + u_slope * v + u * v_slope
+    phi_slope = moves * 2 * (c_slope * (1 - c) - t * t_slope)
+    return 2 * a + u * v, c * (2 - c) - t * t, eta_slope, phi_slope
 
 
 def _sum(values: Tensor) -> Tensor:

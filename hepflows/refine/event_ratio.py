@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import nn
@@ -57,6 +57,9 @@ def fit_event_ratio(
     )
 
 
+_TOGETHER: Final = 1000  # events that are made at once where nothing is learnt
+
+
 class EventWeights(nn.Module):
     """Log weight of the event that a generator makes of latents, log w(g(z)), with its gradient.
 
@@ -77,6 +80,13 @@ class EventWeights(nn.Module):
 
     def forward(self, latents: Tensor, conditions: Tensor) -> Tensor:
         """Latents (N, Z) under conditions (N, C) to log weights (N,), clipped."""
+        if torch.is_grad_enabled():
+            return self._log_weights(latents, conditions)
+        # inputs of pairs of constituents take much memory
+        parts = zip(latents.split(_TOGETHER), conditions.split(_TOGETHER), strict=True)
+        return torch.cat([self._log_weights(*part) for part in parts])
+
+    def _log_weights(self, latents: Tensor, conditions: Tensor) -> Tensor:
         events = self.sampler(conditions, latents)
         log_weights: Tensor = self.ratio(self.features(events, conditions))
         return log_weights
@@ -86,25 +96,39 @@ class EventWeights(nn.Module):
         """What an artefact keeps: the generator has one of its own."""
         return self.ratio
 
-    def require_gradient(self, latents: Tensor, conditions: Tensor) -> None:
-        """Refuse events without a gradient by their latents: nothing would be learnt from them, in silence.
 
-        Args:
-            latents: some latents (N, Z).
-            conditions: their conditions (N, C).
+def require_gradient(
+    sampler: nn.Module, features: nn.Module, latents: Tensor, conditions: Tensor, *, where: str
+) -> None:
+    """Refuse events without a gradient by their latents: nothing would be learnt from them, in silence.
 
-        Raises:
-            ConfigError: the generator works beside torch's gradients.
-        """
-        with torch.enable_grad():
-            at = latents.clone().requires_grad_()
-            # not of the weights, which are constant where the classifier finds no difference
-            inputs = self.features(self.sampler(conditions, at), conditions)
-            gradient = torch.autograd.grad(inputs.sum(), at, allow_unused=True)[0] if inputs.requires_grad else None
-        if gradient is None or not bool(gradient.any()):
-            raise ConfigError(
-                "no gradient leads from the events of this generator to their latents",
-                where="flow.objective or pull.source",
-                found=type(self.sampler).__name__,
-                remedy="use flow.objective = weights and pull.source = latents",
-            )
+    Args:
+        sampler: cond (N, C), latents (N, Z) to events (N, D).
+        features: events and conditions to inputs of the classifier.
+        latents: some latents (N, Z).
+        conditions: their conditions (N, C).
+        where: setting that asks for gradients, for the message.
+
+    Raises:
+        ConfigError: the generator works beside torch's gradients, or they are not finite.
+    """
+    with torch.enable_grad():
+        at = latents.clone().requires_grad_()
+        inputs = features(sampler(conditions, at), conditions)
+        gradient = torch.autograd.grad(inputs.sum(), at, allow_unused=True)[0] if inputs.requires_grad else None
+    remedy = "refine by rejection, laser-gan or, with flow.objective = weights, laser-flow, which need none"
+    if gradient is None or not bool(gradient.any()):
+        raise ConfigError(
+            "no gradient leads from the events of this generator to their latents",
+            where=where,
+            found=type(sampler).__name__,
+            remedy=remedy,
+        )
+    if not bool(torch.isfinite(gradient).all()):
+        bad = int((~torch.isfinite(gradient)).any(1).sum())
+        raise ConfigError(
+            "gradients of events by their latents are not finite",
+            where=where,
+            found=f"{bad} of {len(gradient)} events",
+            remedy=remedy,
+        )

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _LEAST_SIZE = 1e-3
 _HELD_OUT: Final = 10_000
-_TOGETHER: Final = 1000  # latents whose events are made at once where nothing is learnt
 
 
 class RefinerFlow(nn.Module):
@@ -113,9 +112,7 @@ class _FreshLatents:
 
     def validation_loss(self) -> float:
         """Loss of latents that are the same at every call."""
-        noise, conditions = self._drawn(self._held_out)
-        parts = zip(noise.split(_TOGETHER), conditions.split(_TOGETHER), strict=True)
-        return float(torch.cat([self._loss(self._flow, self._weights, *part) for part in parts]).mean())
+        return float(self._loss(self._flow, self._weights, *self._drawn(self._held_out)).mean())
 
     def _drawn(self, n: int) -> tuple[Tensor, Tensor]:
         device = self._conditions.device

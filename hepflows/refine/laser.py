@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 import torch
 
 from hepflows.errors import ConfigError
-from hepflows.generator import ExportableGenerator
+from hepflows.philox import normal_noise
 from hepflows.refine.adapter import require_latents
 from hepflows.refine.artefact import refined_document
-from hepflows.refine.event_ratio import EventWeights, fit_event_ratio
+from hepflows.refine.event_ratio import EventWeights, fit_event_ratio, require_gradient
 from hepflows.refine.flow_refiner import train_flow
 from hepflows.refine.gan_refiner import train_gan
 from hepflows.refine.generator import LatentRefinedGenerator
@@ -19,7 +19,7 @@ from hepflows.refine.hmc import run_chains
 from hepflows.refine.latent import pull_back
 from hepflows.refine.refiner import NetworkRefiner, refined_density
 from hepflows.refine.samplers import HmcRefiner, RejectionRefiner
-from hepflows.refine.samples import innermost, make_samples
+from hepflows.refine.samples import condition_columns, innermost, make_samples
 from hepflows.train.progress import Reporter, SilentReporter
 from hepflows.train.seeding import seed_of
 
@@ -83,17 +83,18 @@ def laser(
     reporter, found = reporter or SilentReporter(), generator
     for number in range(config.rounds):
         base = require_latents(found, method=method)
-        sampler = None
+        sampler, features = None, adapter.features(innermost(found)).eval()
         if config.pull.source == "events" or _is_reverse(config, method):
             sampler = _require_sampler(found, config)
+        if sampler is not None and (method == "hmc" or _is_reverse(config, method)):
+            where = "pull.source = events" if method == "hmc" else "flow.objective = reverse"
+            cond = torch.from_numpy(condition_columns(adapter, found, events)[:_PROBED])
+            few = torch.from_numpy(normal_noise(config.seed, 0, len(cond), base.noise_dim))
+            require_gradient(sampler, features, few, cond, where=where)
         seed = seed_of(config.seed, method, number)
         samples = make_samples(found, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
         with reporter.stage("weights of latents", total=1, unit="fits") as stage:
-            features = adapter.features(innermost(found))
             weights, figures, share = _weights(samples, config, sampler, features, seed=seed, device=device)
-            if isinstance(weights, EventWeights) and (method == "hmc" or _is_reverse(config, method)):
-                few = (torch.from_numpy(x[:_PROBED]).to(device) for x in (samples.latents, samples.conditions))
-                weights.require_gradient(*few)
             stage.advance()
         auc = figures["events"][-1]["auc"]
         reporter.message(
@@ -140,7 +141,7 @@ def _weights(
         pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device)
         return pulled.ratio, pulled.summary(), pulled.latents[-1].effective_share
     fit = fit_event_ratio(samples, config.classifier, seed=seed, device=device)
-    weights = EventWeights(sampler, features, fit.model, latent_dim=samples.latents.shape[1]).to(device)
+    weights = EventWeights(sampler, features, fit.model, latent_dim=samples.latents.shape[1]).to(device).eval()
     return weights, {"events": [fit.summary()]}, fit.effective_share
 
 
@@ -155,7 +156,8 @@ def _require_sampler(generator: AnyGenerator, config: RefineConfig) -> nn.Module
             found=config.pull.iterations,
             remedy="use flow.objective = weights and pull.source = latents",
         )
-    if not isinstance(generator, ExportableGenerator):
+    module = getattr(generator, "sampling_module", None)
+    if module is None:
         raise ConfigError(
             "weights of events at their latents need a generator that is a torch module",
             where="flow.objective or pull.source",
@@ -163,7 +165,7 @@ def _require_sampler(generator: AnyGenerator, config: RefineConfig) -> nn.Module
             found=type(generator).__name__,
             remedy="use flow.objective = weights and pull.source = latents",
         )
-    return copy.deepcopy(generator.sampling_module())
+    return cast("nn.Module", copy.deepcopy(module()).cpu())
 
 
 def _refiner(

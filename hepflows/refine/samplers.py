@@ -27,6 +27,9 @@ _TOGETHER: Final = 16
 """Candidates of an event that are evaluated together."""
 
 
+_CHAINS_TOGETHER: Final = 2048  # events
+
+
 class _Sampler:
     """Weights of latents, of which the learnt part is saved."""
 
@@ -34,6 +37,11 @@ class _Sampler:
 
     def __init__(self, weights: LatentWeights) -> None:
         self.weights, self.noise_dim = weights.eval().requires_grad_(requires_grad=False), weights.latent_dim
+
+    def _weights_on(self, device: torch.device) -> LatentWeights:
+        if next(self.weights.parameters()).device != device:
+            self.weights.to(device)
+        return self.weights
 
     @property
     def network(self) -> nn.Module:
@@ -60,7 +68,7 @@ class RejectionRefiner(_Sampler):
         Raises:
             RefinementError: an event has no accepted candidate after so many tries.
         """
-        n, dim, weights = len(conditions), self.noise_dim, self.weights.to(conditions.device)
+        n, dim, weights = len(conditions), self.noise_dim, self._weights_on(conditions.device)
         latents = conditions.new_zeros(n, dim)
         open_ = torch.ones(n, dtype=torch.bool, device=conditions.device)
         repeated = conditions.repeat_interleave(_TOGETHER, dim=0)
@@ -103,6 +111,15 @@ class HmcRefiner(_Sampler):
 
     def draw(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
         """See `hepflows.refine.refiner.Refiner.draw`."""
+        # gradients through a generator take much memory, and GPUs are given many events at once
+        starts = range(0, len(conditions), _CHAINS_TOGETHER)
+        parts = [
+            self._draw(conditions[start : start + _CHAINS_TOGETHER], seed=seed, first_event=first_event + start)
+            for start in starts
+        ]
+        return torch.cat(parts)
+
+    def _draw(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
         n, dim, config = len(conditions), self.noise_dim, self.config
         position = self._start(conditions, seed=seed, first_event=first_event)
         if config.transitions == 0:
@@ -110,7 +127,7 @@ class HmcRefiner(_Sampler):
         momenta = normals(seed, first_event, n, config.transitions * dim, like=conditions, stream=_MOMENTA)
         uniforms = uniform_noise(seed, first_event, n, config.transitions, stream=_ACCEPTANCE)
         tosses = torch.from_numpy(uniforms).to(conditions)
-        density = refined_density(self.weights.to(conditions.device), conditions)
+        density = refined_density(self._weights_on(conditions.device), conditions)
         state = State.at(density, position)
         for number in range(config.transitions):
             momentum = momenta[:, number * dim : (number + 1) * dim]
@@ -120,7 +137,7 @@ class HmcRefiner(_Sampler):
     @torch.no_grad()
     def _start(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
         n, dim, count = len(conditions), self.noise_dim, self.config.candidates
-        weights = self.weights.to(conditions.device)
+        weights = self._weights_on(conditions.device)
         best = conditions.new_full((n,), -torch.inf)
         start = conditions.new_zeros(n, dim)
         uniforms = uniform_noise(seed, first_event, n, count, stream=_CHOICE)

@@ -15,6 +15,8 @@ from hepflows.refine.adapter import takes_latents
 from hepflows.train.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from torch import nn
 
@@ -76,12 +78,7 @@ def make_samples(
             remedy="use a larger file, or a wider --read part",
         )
     available = adapter.conditions(events)
-    if missing := [name for name in generator.condition_names if name not in available]:
-        raise DataError(
-            "a condition of the generator is missing in the reference events",
-            expected=", ".join(missing),
-            found=", ".join(available) or "none",
-        )
+    _require_conditions(generator, available)
     given = {name: np.tile(available[name], copies) for name in generator.condition_names}
     features = adapter.features(innermost(generator)).eval()
     total, parts = copies * n, []
@@ -129,8 +126,18 @@ def inputs_of(features: nn.Module, adapter: Adapter, generator: AnyGenerator, ev
 def condition_columns(adapter: Adapter, generator: AnyGenerator, events: Any) -> NDArray[np.float32]:
     """Conditions (N, C) of events, in the generator's order."""
     available = adapter.conditions(events)
+    _require_conditions(generator, available)
     columns = [np.asarray(available[name], np.float32) for name in generator.condition_names]
     return np.stack(columns, axis=1) if columns else np.empty((len(events), 0), np.float32)
+
+
+def _require_conditions(generator: AnyGenerator, available: Mapping[str, Any]) -> None:
+    if missing := [name for name in generator.condition_names if name not in available]:
+        raise DataError(
+            "a condition of the generator is missing in the reference events",
+            expected=", ".join(missing),
+            found=", ".join(available) or "none",
+        )
 
 
 def innermost(generator: Any) -> Any:

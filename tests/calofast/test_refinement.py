@@ -174,7 +174,9 @@ def test_latents_refined_by_the_reverse_divergence(generator, showers, tmp_path:
 @pytest.mark.parametrize("method", ["hmc", "rejection"])
 def test_samplers_with_weights_of_the_events_themselves(generator, showers, tmp_path: Path, method):
     pull = CONFIG.pull.model_copy(update={"source": "events"})
-    hmc = CONFIG.hmc.model_copy(update={"burn_in": 4, "draws": 8, "largest_r_hat": 1e9, "least_ess": 0.0, "step": 0.05})
+    hmc = CONFIG.hmc.model_copy(
+        update={"burn_in": 4, "draws": 8, "largest_r_hat": 1e9, "warn_r_hat": 1e9, "least_ess": 0.0, "step": 0.05}
+    )
     refined = refine(generator, showers, method, CONFIG.model_copy(update={"pull": pull, "hmc": hmc}))
     refined.save(tmp_path / "refined")
     # the generator is kept once
@@ -185,8 +187,16 @@ def test_samplers_with_weights_of_the_events_themselves(generator, showers, tmp_
     energies = {"incident_energy_gev": np.linspace(5, 90, 30)}
     events, again = (one.sample(energies, seed=5) for one in (refined, registry.load(tmp_path / "refined")))
     np.testing.assert_array_equal(again.voxels_mev, events.voxels_mev)
-    plain = generator.sample(energies, seed=5)
-    assert (plain.voxels_mev != events.voxels_mev).any()
+    # refined latents have larger weights than those of the same candidates without weights
+    weights = refined.refiner.weights
+    conditions = torch.linspace(5, 90, 100)[:, None]
+    with torch.no_grad():
+        found = weights(refined.refiner.draw(conditions, seed=1, first_event=0), conditions).mean()
+        constant = copy.deepcopy(refined.refiner)
+        for values in (constant.weights.ratio.slopes, constant.weights.ratio.lowest, constant.weights.ratio.log_limit):
+            values.zero_()  # all weights are 1
+        plain = weights(constant.draw(conditions, seed=1, first_event=0), conditions).mean()
+    assert found > plain
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from hepflows.config import StrictConfig, build, config_from_dict, config_to_dict, load_config, parse_config
 from hepflows.errors import ConfigError, DataError
@@ -169,3 +169,33 @@ class TestFiles:
             parse_config("")
         with pytest.raises(ConfigError, match="task: not a string"):
             config_from_dict({"task": 3})
+
+
+class _Schedule(StrictConfig):
+    epochs: int = 50
+    rate: float = 1e-3
+
+
+class _Network(StrictConfig):
+    blocks: int = 8
+    training: _Schedule = _Schedule(epochs=20)
+
+
+class _Nested(StrictConfig):
+    fast: _Network = _Network(blocks=2, training=_Schedule(epochs=5, rate=0.1))
+    slow: _Network | None = None
+    named: dict[str, _Schedule] = Field(default={"own": _Schedule(epochs=1)})
+
+
+def test_a_table_given_in_part_keeps_the_other_defaults_of_its_field() -> None:
+    found = build(_Nested, {"fast": {"training": {"epochs": 7}}}, where="here")
+    assert found.fast == _Network(blocks=2, training=_Schedule(epochs=7, rate=0.1))
+    # an absent table has no default but that of its class, whose own tables have theirs
+    found = build(_Nested, {"slow": {"training": {"rate": 0.5}}}, where="here")
+    assert found.slow == _Network(blocks=8, training=_Schedule(epochs=20, rate=0.5))
+    assert found.fast == _Nested().fast
+    # tables by name are replaced as a whole
+    assert build(_Nested, {"named": {"other": {"rate": 0.5}}}, where="here").named == {"other": _Schedule(rate=0.5)}
+    assert build(_Nested, config_to_dict(found), where="here") == found
+    with pytest.raises(ConfigError, match=r"fast\.training\.epoch: unexpected key, did you mean epochs"):
+        build(_Nested, {"fast": {"training": {"epoch": 7}}}, where="here")

@@ -191,6 +191,21 @@ def test_constituents_that_differ_in_phi_alone_have_any_mass():
     assert float((new_phi[1, 0] - new_phi[1, 1]).abs()) > 2
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [0.0, 1e-8, 1e-4])
+def test_masses_just_above_that_of_back_to_back_particles(spread, dtype):
+    """The mass hardly grows there: phi has stopped and eta has not begun."""
+    above = torch.logspace(-7, 0, 300, dtype=dtype)
+    mass = 2 * math.sqrt(0.21) * (1 + above)
+    pt = torch.tensor([[0.7, 0.3]], dtype=dtype).expand(300, 2)
+    eta = torch.tensor([[0.0, spread]], dtype=dtype).expand(300, 2)
+    phi = torch.tensor([[0.0, 0.3]], dtype=dtype).expand(300, 2)
+    mask = torch.ones(300, 2, dtype=torch.bool)
+    result = constrain_mass(eta, phi, pt, mask, mass)
+    # the mass has its maximum in phi there, and Newton steps halve the distance only
+    assert float(relative_error(result, pt, mask, mass).max()) <= max(TOLERANCE[dtype], 1e-9)
+
+
 def test_an_angle_that_does_not_exist_is_named():
     pt, mask = torch.tensor([[1.0, 1e-18]], dtype=torch.float64), torch.ones(1, 2, dtype=torch.bool)
     eta, phi = torch.tensor([[0.0, 0.1]], dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64)

@@ -96,9 +96,21 @@ def test_what_weights_of_the_events_need(plane, reference, adapter, exact):
     with pytest.raises(ConfigError, match="a generator that is a torch module"):
         refine(_Opaque(plane), reference, "laser-gan", exact, adapter=adapter)
     plane.sampling_module = _Detached
-    with pytest.raises(ConfigError, match="no gradient leads from the events"):
+    with pytest.raises(ConfigError, match=r"pull\.source = events: no gradient leads from the events"):
         refine(plane, reference, "hmc", exact, adapter=adapter)
     refine(plane, reference, "rejection", exact, adapter=adapter)  # needs none
+
+
+def test_gradients_that_are_not_finite_are_refused(plane, reference, adapter, exact, monkeypatch):
+    monkeypatch.setattr("hepflows.refine.laser.make_samples", None)  # before anything is generated
+    plane.sampling_module = _Rooted
+    with pytest.raises(ConfigError, match=r"not finite[\s\S]*found: 200 of 200 events"):
+        refine(plane, reference, "hmc", exact, adapter=adapter)
+
+
+class _Rooted(torch.nn.Module):
+    def forward(self, _: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        return (noise - noise).sqrt()
 
 
 @pytest.fixture

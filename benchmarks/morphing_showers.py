@@ -61,8 +61,10 @@ def run(options: argparse.Namespace) -> None:
     morphing.save(options.out, force=True)
     morphed = morphing.apply(fast[1], seed=1, out_of_range="clamp")
     found = powers(full[1], fast[1], morphed)
+    sizes = {"fast": [len(part) for part in fast], "full": [len(part) for part in full]}
+    content = {"events": sizes, "config": morphing.document.config, "powers": found}
     with atomic_file(options.out / "result.json", force=True) as temporary:
-        temporary.write_text(json.dumps({"config": morphing.document.config, "powers": found}, indent=1) + "\n")
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
     sys.stdout.write(table(found))
 
 
@@ -112,7 +114,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--observables", type=lambda text: text.split(","), default=list(OBSERVABLES))
     parser.add_argument("--method", choices=METHODS, default="identity")
     parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="entry of the configuration")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if not 0 < options.use <= 1:
+        parser.error(f"--use {options.use:g} is not in (0, 1]")
+    return options
 
 
 if __name__ == "__main__":

@@ -181,6 +181,7 @@ def _large_products(model: Any) -> list[str]:
                 value = np.ascontiguousarray(onnx.numpy_helper.to_array(weights[weight]).T)
                 weight = f"{node.name}_weight"
                 model.graph.initializer.append(onnx.numpy_helper.from_array(value, weight))
+            bias = [name for name in bias if name]
             product = f"{node.name}_product" if bias else node.output[0]
             nodes.append(onnx.helper.make_node("MatMul", [x, weight], [product], name=f"{node.name}_plain"))
             if bias:

@@ -104,6 +104,17 @@ def test_the_page_quotes_the_results():
         assert (better["emd"] > 0.25) == (toy != "gaussians")
 
 
+def test_hmc_and_flow_reach_what_the_page_says_on_every_toy():
+    found = collect(ROOT / "benchmarks" / "results" / "refinement_toys_weak")
+    assert table(found) in (ROOT / "docs" / "refinement.md").read_text(encoding="utf-8")
+    for toy in TOYS:
+        for method in ("hmc-events", "laser-events"):
+            better = {key: 1 - found[method][toy][key] / found["baseline"][toy][key] for key in ("emd", "jsd")}
+            assert better["jsd"] > 0.5
+            assert better["emd"] > 0.25
+        assert found["hmc-events"][toy]["jsd"] < found["dctr"][toy]["jsd"]
+
+
 def test_settings_that_are_wrong_are_refused(tmp_path: Path, capsys):
     assert main(["run", "--out", str(tmp_path / "none"), "--set", "gan.stepps=3"]) == 2
     assert "did you mean steps" in capsys.readouterr().err

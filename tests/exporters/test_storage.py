@@ -15,7 +15,7 @@ from exporters import OnnxGenerator, to_onnx, verify
 from exporters.contract import separate, violations
 from exporters.dependencies import run, session
 from exporters.lowering import lower
-from exporters.storage import SMALLEST, rounded_to_half
+from exporters.storage import SMALLEST, quantised, rounded_to_half
 from hepflows.autoregressive import InverseAutoregressive, MaskedAutoregressive
 from hepflows.errors import ConfigError
 from hepflows.splines import SplineSettings
@@ -263,3 +263,38 @@ def test_initialisers_are_the_rounded_weights(half: ExportResult, toy: Any, stor
     for layer in wide:
         product = (layer.weight * layer.mask).detach().numpy().astype(np.float16)
         assert any(np.array_equal(value, form) for value in stored for form in stored_forms(product))
+
+
+def test_products_that_share_a_weight_stay_what_they_are():
+    """One transposed weight, large or small, of two nodes; a product without bias and one with scaled terms."""
+    rng = np.random.default_rng(1)
+    shapes = {"large": (40, 40), "small": (40, 20), "huge": (400, 40), "bias": (40,)}
+    weights = {name: (0.1 * rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()}
+    make = onnx.helper.make_node
+    nodes = [
+        make("Gemm", ["x", "large", "bias"], ["a"], transB=1),
+        make("Gemm", ["a", "large", "bias"], ["b"], transB=1),
+        make("Gemm", ["b", "small"], ["c"]),
+        make("Gemm", ["c", "small", "bias"], ["d"], transB=1),
+        make("Gemm", ["d", "large", "bias"], ["e"], alpha=0.5),
+        make("Gemm", ["e", "huge"], ["y"], transB=1),
+    ]
+    made = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            nodes,
+            "shared",
+            [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 40])],
+            [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 400])],
+            [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+        ),
+        opset_imports=[onnx.helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    x = rng.normal(size=(30, 40)).astype(np.float32)
+    (before,) = session(made.SerializeToString(), threads=1).run(None, {"x": x})
+    result = quantised(made)
+    onnx.checker.check_model(result, full_check=True)
+    (after,) = session(result.SerializeToString(), threads=1).run(None, {"x": x})
+    assert 1e-6 < np.abs(after - before).max() < 0.05 * np.abs(before).max()
+    kinds = [node.op_type for node in result.graph.node]
+    assert [kinds.count(kind) for kind in ("MatMulInteger", "MatMul", "Gemm")] == [3, 2, 1]

@@ -7,7 +7,7 @@ The mass of massless constituents depends on the differences of their angles alo
 and every term grows with a common scale s of the angles as long as s (phi_max - phi_min) <= pi. So a jet is a shape
 and a mass, and for each mass in reach there is exactly one s. Beyond s = pi / (phi_max - phi_min) the scale of phi
 stays and that of eta alone grows on, which keeps the mass monotone without an upper end. Constituents that do not
-differ in eta, as saturated outputs of a network may be, are given different ones first, too small to be seen.
+differ in eta, as saturated outputs of a network may be, are given different ones first.
 
 Numerics. E^2 - p^2 loses five digits in float32, sums over pairs cost O(P^2). With angles measured from the
 pT-weighted centre of the jet, w_i = pT_i / sum pT and

@@ -2,7 +2,7 @@
 
 `laser-flow` trains the second flow by the likelihood of weighted latents, `laser-reverse` by the reverse divergence.
 `hmc-events` and `laser-events` take the weights of latents from the classifier of events (`pull.source = events`);
-`hmc` are long chains as the paper's, `hmc-events` one short chain a point, as in artefacts.
+`hmc` are long chains as the paper's, `hmc-events` one short chain a point, as in artefacts, of the step `hmc.step`.
 
 What is missing is run, and goes on where it was stopped; `show` prints the table with the published numbers, `draw`
 makes the picture::

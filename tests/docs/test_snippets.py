@@ -42,7 +42,8 @@ MODULES = [
 ]
 GIVEN = {
     # names that a page takes for granted: a file of showers read before, energies to generate at
-    # and a student that a classifier does not tell apart at once
+    # and a student that a classifier does not tell apart at once; a page that exports has no export before
+    "embed.md": "import shutil; shutil.rmtree('eplus')",
     "refinement.md": """
 import shutil
 import calofast as cf

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from jetgen.jets import Jets
 
 _LEAST_PT = 1e-6
+_N_SHAPES = 10  # of a jet, beside its slots
 _PAIRED = 30  # constituents, bounds the memory
 _NEAR = 0.1  # angle of near pairs
 _TINY = 1e-8
@@ -38,8 +39,20 @@ class JetFeatures(nn.Module):
     A constituent has 5 eta, 5 phi, log10(pT) / 2 + 1 and 1, an empty slot four zeros; then 10 times the relative
     mass, the share of filled slots, 10 times the missing pT, 10 times the width sum pT sqrt(eta^2 + phi^2); six sums
     over pairs of the 30 hardest constituents, without which a perceptron does not find subjets, see `_pair_sums`; and
-    the conditions.
+    the conditions. The slots, which are many, weigh together as much as one other input (`emphasis`).
+
+    Args:
+        n_slots: P.
+        n_conditions: C.
     """
+
+    emphasis: Tensor
+
+    def __init__(self, n_slots: int, n_conditions: int) -> None:
+        super().__init__()
+        emphasis = torch.ones(4 * n_slots + _N_SHAPES + n_conditions)
+        emphasis[: 4 * n_slots] = (4 * n_slots) ** -0.5
+        self.register_buffer("emphasis", emphasis)
 
     def forward(self, x: Tensor, cond: Tensor) -> Tensor:
         """Inputs of the classifier."""
@@ -66,9 +79,9 @@ class JetRefinement:
         columns = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask.astype(np.float32))
         return np.stack(columns, axis=2).reshape(len(jets), -1)
 
-    def features(self, generator: JetGenerator) -> JetFeatures:  # noqa: ARG002 - the slots are those of the numbers
+    def features(self, generator: JetGenerator) -> JetFeatures:
         """Classifier inputs, see there."""
-        return JetFeatures()
+        return JetFeatures(generator.model.n_slots, len(generator.condition_names))
 
     def latent_emphasis(self, generator: JetGenerator) -> None:  # noqa: ARG002 - no latent decides more than others
         """None."""

@@ -19,7 +19,7 @@ from hepflows.refine.config import DiscFlowConfig, PullConfig, RefineConfig, Ref
 from hepflows.train.settings import TrainingConfig
 from jetgen.energy_flow import PRIME_GRAPHS, energy_flow
 from jetgen.reading import embedded_jets_path, read_jets
-from jetgen.refinement import JetFeatures, JetRefinement
+from jetgen.refinement import JetRefinement
 from jetgen.training import JetFlow, fit
 
 if TYPE_CHECKING:
@@ -69,8 +69,12 @@ def unconditional(jets) -> JetGenerator:
 
 def test_classifier_inputs_hold_the_mass(jets, generator):
     numbers = JetRefinement().numbers(generator, jets)
-    found = JetFeatures()(torch.from_numpy(numbers), torch.zeros(len(jets), 2)).numpy()
+    module = JetRefinement().features(generator)
+    found = module(torch.from_numpy(numbers), torch.zeros(len(jets), 2)).numpy()
     assert found.shape == (len(jets), 4 * SLOTS + 10 + 2)
+    assert module.emphasis.shape == (found.shape[1],)
+    assert float(module.emphasis[: 4 * SLOTS].square().sum()) == pytest.approx(1)
+    assert (module.emphasis[4 * SLOTS :] == 1).all()
     np.testing.assert_allclose(found[:, 4 * SLOTS] / 10, jets.mass_rel, atol=1e-5)
     np.testing.assert_allclose(found[:, 4 * SLOTS + 1] * SLOTS, jets.multiplicity, atol=1e-5)
     sums = 10.0 ** found[:, 4 * SLOTS + 4 : -2]

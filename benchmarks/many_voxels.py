@@ -1,0 +1,167 @@
+r"""Thousands of voxels: the commands train, generate, export and validate, each with its time and peak memory.
+
+``hepflows simulate`` makes the showers, of 6480 voxels for example::
+
+    sim="hepflows simulate --geometry pbar45 --particle e+ --energy 1..100GeV"
+    $sim -n 3000 --seed 4001 --out pbar45.h5
+    $sim -n 1000 --seed 4002 --out pbar45_test.h5
+    python -m benchmarks.many_voxels run --data pbar45.h5 --test pbar45_test.h5 --out runs/many \
+        --config examples/calo_inductive.toml
+    python -m benchmarks.many_voxels show --out benchmarks/results/many_voxels
+
+What is done is not done again. A step that fails, or whose memory exceeds the budget, ends the run with exit code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+
+from benchmarks.quoting import with_error
+from hepflows.benchmarking.machine import describe_machine
+from hepflows.benchmarking.tables import write_json
+from hepflows.errors import ConfigError, HepflowsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+RESULT: Final = "result.json"
+ARTEFACT: Final = "inductive"
+_SHOWN: Final = (
+    *("auc_low", "auc_low_normed", "auc_log", "auc_high", "auc_gbt"),
+    *("separation_mean", "longitudinal_w1", "radial_w1", "layer_correlations", "fpd"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parse(argv)
+    console = Console(stderr=True)
+    try:
+        if options.action == "run":
+            if options.data is None or options.test is None:
+                raise ConfigError("no showers", expected="--data FILE --test FILE", remedy="see hepflows simulate")
+            return run(options, console)
+        sys.stdout.write(text(json.loads(_result(options.out).read_text(encoding="utf-8"))))
+    except HepflowsError as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        return error.exit_code
+    return 0
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """All steps that are not done yet, then the result."""
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    artefact, made, report = out / "trained" / ARTEFACT, out / "generated.h5", out / "report"
+    changes = [word for entry in options.set or () for word in ("--set", entry)]
+    train = ["train", str(options.config), "--data", str(options.data), "--out", str(out / "trained"), *changes]
+    if (out / "trained").exists():
+        train.append("--resume")
+    steps = {
+        "train": (artefact, train),
+        "generate": (made, ["generate", str(artefact), "--like", str(options.test), "--seed", "1", "--out", str(made)]),
+        "export": (out / "inductive.onnx", ["export", str(artefact), "--out", str(out / "inductive.onnx")]),
+        "generate, exported": (
+            out / "exported.h5",
+            [
+                *("generate", str(out / "inductive.onnx"), "--like", str(options.test)),
+                *("--seed", "1", "--out", str(out / "exported.h5")),
+            ],
+        ),
+        "validate": (
+            report,
+            [
+                *("validate", str(options.test), f"inductive={made}", "--out", str(report)),
+                *("--training", str(options.data), "--preset", options.preset),
+            ],
+        ),
+    }
+    taken: dict[str, Any] = json.loads(_steps(out).read_text(encoding="utf-8")) if _steps(out).exists() else {}
+    for name, (product, command) in steps.items():
+        if product.exists() and name in taken:
+            continue
+        console.print(f"hepflows {' '.join(command)}", soft_wrap=True, highlight=False)
+        code, cost = measured(command)
+        # a training that was stopped and goes on took all of its parts
+        earlier = taken.get(name, {"seconds": 0.0, "peak_gib": 0.0})
+        taken[name] = {
+            "seconds": round(earlier["seconds"] + cost["seconds"], 1),
+            "peak_gib": round(max(earlier["peak_gib"], cost["peak_gib"]), 2),
+        }
+        write_json(_steps(out), taken, force=True)
+        if code != 0 or cost["peak_gib"] > options.gib:
+            console.print(f"{name}: exit code {code}, {cost['peak_gib']:.2f} of {options.gib:g} GiB", soft_wrap=True)
+            return 1
+    metrics = json.loads((report / "report.json").read_text(encoding="utf-8"))
+    document = json.loads((artefact / "generator.json").read_text(encoding="utf-8"))
+    write_json(_result(out), summary(metrics, document, taken), force=True)
+    return 0
+
+
+def measured(command: Sequence[str]) -> tuple[int, dict[str, float]]:
+    """Exit code of a `hepflows` command, seconds of wall time and the peak of its resident memory in GiB."""
+    began = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "hepflows", *command])  # noqa: S603 - our own command
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    kib = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return process.returncode, {"seconds": time.perf_counter() - began, "peak_gib": kib / 2**20}
+
+
+def summary(report: Mapping[str, Any], document: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table shows."""
+    (sample,) = report["samples"].values()
+    keys = ("value", "error", "floor")
+    return {
+        "n_train": document["training"]["n_train"],
+        "n_test": report["n_reference"],
+        "preset": report["settings"]["preset"],
+        "steps": dict(taken),
+        "metrics": {name: {key: sample[name].get(key) for key in keys} for name in _SHOWN if name in sample},
+        "machine": describe_machine(),
+    }
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """Markdown: what each command took, and how good the showers are."""
+    lines = ["| command | seconds | peak memory [GiB] |", "|---|---|---|"]
+    lines += [f"| {name} | {one['seconds']:.0f} | {one['peak_gib']:.1f} |" for name, one in result["steps"].items()]
+    lines += ["", "| metric | value | floor |", "|---|---|---|"]
+    for name, one in result["metrics"].items():
+        floor = "" if one["floor"] is None else f"{one['floor']:.4f}"
+        value = f"{one['value']:.4f}" if one["error"] is None else with_error(one["value"], one["error"])
+        lines.append(f"| `{name}` | {value} | {floor} |")
+    return "\n".join(lines) + "\n"
+
+
+def _steps(out: Path) -> Path:
+    return out / "steps.json"
+
+
+def _result(out: Path) -> Path:
+    return out / RESULT
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("run", "show"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="showers that train")
+    parser.add_argument("--test", type=Path, help="showers that are compared with")
+    parser.add_argument("--config", type=Path, default=Path("examples/calo_inductive.toml"))
+    parser.add_argument("--preset", default="quick", help="of the validation (default: quick)")
+    parser.add_argument("--gib", type=float, default=8.0, help="budget of memory (default: 8 GiB)")
+    parser.add_argument("--set", action="append", metavar="KEY=VALUE", help="entry of the configuration")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

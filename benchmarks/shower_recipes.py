@@ -115,6 +115,7 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
         (
             Variant("recipe", "as in the recipe", (), (1, 2)),
             Variant("no_mirrors", "no mirrored showers", ("preprocessing.mirrors=[]",), (1, 2)),
+            Variant("random_halves", "voxels divided at random, never like a chessboard", ("coupling.halves=random",)),
             Variant("no_neighbours", "no terms of the neighbours", ("coupling.neighbours=0",), (1, 2)),
             Variant("four_neighbours", "4 neighbours instead of 16", ("coupling.neighbours=4",)),
             Variant("not_standardised", "voxels not standardised", ("preprocessing.standardise=false",)),

@@ -93,6 +93,7 @@ class CouplingShape(StrictConfig):
         width: units of the residual conditioners.
         depth: their residual blocks.
         neighbours: nearest voxels whose values add linearly to the parameters of a voxel's splines.
+        halves: how every other pair of blocks divides the voxels; the pairs between divide at random.
         spline: shape of the splines.
     """
 
@@ -100,6 +101,7 @@ class CouplingShape(StrictConfig):
     width: int = Field(default=96, ge=1)
     depth: int = Field(default=1, ge=0)
     neighbours: int = Field(default=16, ge=0)
+    halves: Literal["chessboard", "random"] = "chessboard"
     spline: SplineConfig = SplineConfig(bound=8.0)
 
 

@@ -90,11 +90,11 @@ def nearest(cells: Cells, sources: Cells, count: int) -> NDArray[np.int64]:
     return table
 
 
-def arrangements(cells: Cells, blocks: int, generator: torch.Generator) -> Iterator[Tensor]:
+def arrangements(cells: Cells, blocks: int, generator: torch.Generator, *, chessboard: bool = True) -> Iterator[Tensor]:
     """Orders of V cells, one for each coupling: the first V // 2 stay, the others are moved given these.
 
     Blocks come in pairs that exchange the halves. Every other pair divides the cells like a chessboard, so that all
-    neighbours of a cell are on the other side; the pairs between divide at random.
+    neighbours of a cell are on the other side; the pairs between divide at random, and all do without `chessboard`.
     """
     half = len(cells) // 2
     board = torch.from_numpy(np.argsort(cells.odd, kind="stable"))
@@ -103,5 +103,5 @@ def arrangements(cells: Cells, blocks: int, generator: torch.Generator) -> Itera
         if block % 2:
             order = order.roll(-half)
         else:
-            order = board if block % 4 == 0 else torch.randperm(len(cells), generator=generator)
+            order = board if chessboard and block % 4 == 0 else torch.randperm(len(cells), generator=generator)
         yield order

@@ -55,7 +55,7 @@ def voxel_couplings(
     given = Cells.of([] if front is None else [front])
     transforms: list[nn.Module] = []
     current = torch.arange(features)
-    for order in arrangements(cells, config.blocks, generator):
+    for order in arrangements(cells, config.blocks, generator, chessboard=config.halves == "chessboard"):
         if not torch.equal(order, current):
             transforms.append(Permutation(torch.argsort(current)[order]))
         current = order

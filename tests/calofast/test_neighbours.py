@@ -84,6 +84,24 @@ def test_arrangements_come_in_pairs_that_exchange_the_halves():
     assert board[half:].all()
 
 
+def test_halves_drawn_at_random_have_no_chessboard():
+    cells = Cells.of(calogan().layers)
+    found = list(arrangements(cells, 8, torch.Generator().manual_seed(1), chessboard=False))
+    assert len({tuple(order.tolist()) for order in found}) == 8
+    for order in found:
+        assert 0.3 < cells.odd[order[:252].numpy()].mean() < 0.7
+    for one, other in zip(found[::2], found[1::2], strict=True):
+        assert torch.equal(one[:252], other[252:])
+
+
+def test_the_configuration_chooses_the_halves():
+    chess, drawn = (
+        made([plane("a", 4, 6)], 1, CouplingConfig(blocks=2, width=4, halves=halves), seed=3)
+        for halves in ("chessboard", "random")
+    )
+    assert not torch.equal(chess[0].index, drawn[0].index)
+
+
 def test_on_the_chessboard_all_neighbours_are_on_the_other_side():
     cells = Cells.of(calogan().layers)
     order = next(arrangements(cells, 1, torch.Generator()))

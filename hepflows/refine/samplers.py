@@ -117,7 +117,7 @@ class HmcRefiner(_Sampler):
             self._draw(conditions[start : start + _CHAINS_TOGETHER], seed=seed, first_event=first_event + start)
             for start in starts
         ]
-        return torch.cat(parts)
+        return torch.cat([conditions.new_zeros(0, self.noise_dim), *parts])
 
     def _draw(self, conditions: Tensor, *, seed: int, first_event: int) -> Tensor:
         n, dim, config = len(conditions), self.noise_dim, self.config

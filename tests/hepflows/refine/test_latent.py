@@ -15,10 +15,10 @@ from hepflows.errors import ConfigError, DataError, RefinementError, TrainingErr
 from hepflows.philox import normal_noise
 from hepflows.refine import refine
 from hepflows.refine.adapter import require_latents
-from hepflows.refine.config import PullConfig, RejectionConfig
+from hepflows.refine.config import HmcConfig, PullConfig, RejectionConfig
 from hepflows.refine.event_ratio import EventWeights, fit_event_ratio
 from hepflows.refine.latent import ContextScaler, LatentRatio, pull_back
-from hepflows.refine.samplers import RejectionRefiner
+from hepflows.refine.samplers import HmcRefiner, RejectionRefiner
 from hepflows.refine.samples import make_samples
 
 
@@ -256,6 +256,12 @@ def test_rejection_gives_up_with_numbers():
     refiner = RejectionRefiner(ratio, RejectionConfig(tries=32))
     with pytest.raises(RefinementError, match="5 of 5 events after 32 tries"):
         refiner.draw(torch.empty(5, 0), seed=0, first_event=0)
+
+
+def test_no_events_have_no_latents():
+    ratio = LatentRatio(2, 0, (4,))
+    for refiner in (RejectionRefiner(ratio, RejectionConfig()), HmcRefiner(ratio, HmcConfig(), step=0.1)):
+        assert refiner.draw(torch.empty(0, 0), seed=0, first_event=0).shape == (0, 2)
 
 
 def test_too_few_reference_events(plane, reference_of, adapter, config):

@@ -7,6 +7,8 @@ new target points; its floor between two sets of new target points. The densitie
     python -m benchmarks.morphing run --out runs/morphing             # as often as it takes: it goes on
     python -m benchmarks.morphing show --out runs/morphing > table.md
     python -m benchmarks.morphing draw --out runs/morphing            # figures of all pairs
+    python -m benchmarks.morphing run --out runs/seed2 --pairs four_circles:star --seed 2
+    python -m benchmarks.morphing spread --out runs/morphing --others runs/seed2    # of pairs that all have
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from benchmarks.morphing_figures import draw_pair
 from benchmarks.plane_sets import SHAPES, jensen_shannon, plane_table, upright
 from hepflows.commands.options import terminal_reporter
 from hepflows.config import build, with_overrides
-from hepflows.errors import HepflowsError
+from hepflows.errors import ConfigError, HepflowsError
 from hepflows.files import atomic_file
 from hepflows.morphing.artefact import Morphing
 from hepflows.morphing.config import METHODS, MorphingConfig
@@ -69,6 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.action == "show":
             sys.stdout.write(table(options.out))
+        elif options.action == "spread":
+            if not options.others:
+                raise ConfigError("a spread needs other seeds", expected="--others DIRECTORY ...")
+            sys.stdout.write(spread([options.out, *options.others]))
         elif options.action == "draw":
             draw(options)
         else:
@@ -135,11 +141,8 @@ def table(out: Path) -> str:
         rows = []
         for source in SHAPES:
             for target in SHAPES:
-                directory = Pair(kind, source, target).directory(out)
-                files = {method: directory / method / "result.json" for method in METHODS}
-                found: dict[str, Any] = {
-                    m: json.loads(f.read_text(encoding="utf-8")) for m, f in files.items() if f.exists()
-                }
+                pair = Pair(kind, source, target)
+                found: dict[str, Any] = {m: entry for m in METHODS if (entry := _result(pair, out, m))}
                 if found:
                     rows.append(_row(source, target, found))
         if rows:
@@ -152,6 +155,31 @@ def table(out: Path) -> str:
             ]
             lines += [*rows, ""]
     return "\n".join(lines) + "\n" if lines else "nothing measured yet\n"
+
+
+def spread(outs: Sequence[Path]) -> str:
+    """Markdown: mean and standard deviation of divergence x 1e3 and distance moved over runs with different seeds."""
+    names = [method.replace("_", " ") for method in METHODS]
+    lines = [f"| JSD x1e3 / distance moved, {len(outs)} seeds | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for pair in (Pair(kind, source, target) for kind in KINDS for source in SHAPES for target in SHAPES):
+        runs = [{method: _result(pair, out, method) for method in METHODS} for out in outs]
+        if not all(entry for run in runs for entry in run.values()):
+            continue
+        cells = []
+        for method in METHODS:
+            found: list[Any] = [run[method] for run in runs]
+            jsd, moved = 1e3 * np.array([one["jsd"] for one in found]), [one["moved"]["value"] for one in found]
+            cells.append(
+                f"{jsd.mean():.1f} ± {jsd.std(ddof=1):.1f} / {np.mean(moved):.3f} ± {np.std(moved, ddof=1):.3f}"
+            )
+        name = f"{pair.source} to {pair.target}, {pair.kind}".replace("_", " ")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _result(pair: Pair, out: Path, method: str) -> dict[str, Any] | None:
+    path = pair.directory(out) / method / "result.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def draw(options: argparse.Namespace) -> None:
@@ -197,8 +225,9 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "show", "draw"))
+    parser.add_argument("action", choices=("run", "show", "draw", "spread"))
     parser.add_argument("--out", type=Path, required=True, help="directory of all cells")
+    parser.add_argument("--others", type=Path, nargs="+", default=[], help="spread: directories of other seeds")
     parser.add_argument("--points", type=int, default=100_000, help="training points of each set (default: 100000)")
     parser.add_argument("--test", type=int, default=100_000, help="new points that are measured (default: 100000)")
     parser.add_argument("--base-epochs", type=int, default=60)

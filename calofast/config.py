@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from calofast.reading_config import DataConfig
-from hepflows.config import StrictConfig
+from hepflows.config import HiddenUnits, StrictConfig
 from hepflows.errors import ConfigError
 from hepflows.splines import SplineSettings
 from hepflows.train.distill import DistillationConfig
@@ -15,9 +15,6 @@ from hepflows.train.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from calofast.shower_flow import Kind
-
-HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
-"""Units of each hidden layer of a network."""
 
 
 class SplineConfig(StrictConfig):

@@ -16,7 +16,7 @@ from calofast.dataset import make_tensors
 from calofast.generator import CaloGenerator
 from calofast.shower_shapes import layer_axes
 from calofast.showers import require_cells
-from hepflows.document import document_of
+from hepflows.document import document_of, tuned_document
 from hepflows.draws import integers
 
 if TYPE_CHECKING:
@@ -167,11 +167,12 @@ class ShowerFineTuning:
         second = self._model.shower_flow.log_prob(*self._model.prepare_voxels(voxels, conditions))
         return -first - second
 
-    def generator(self, training: Mapping[str, Any] | None = None) -> CaloGenerator:
+    def generator(
+        self, training: Mapping[str, Any] | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> CaloGenerator:
         """The generator as it is trained now."""
         old = self._generator
-        document = document_of(old.document)
-        document = document.model_copy(update={"training": {**document.training, **(training or {})}, "metrics": {}})
+        document = tuned_document(document_of(old.document), training or {}, provenance or {})
         device = old.model.conditions.low.device
         found = CaloGenerator(copy.deepcopy(self._model).to(device), old.geometry, old.config, document)
         calibrate(found, self._data)

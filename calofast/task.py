@@ -6,7 +6,7 @@ import contextlib
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from hepflows.errors import ConfigError, OutputError
+from hepflows.errors import ConfigError
 from hepflows.task import DemoAssets, Description
 
 if TYPE_CHECKING:
@@ -164,19 +164,12 @@ class CaloTask:
     ) -> Path:
         """Train a student for a saved teacher; checkpoints are kept beside `out`."""
         from calofast.training import Run, distill
-        from hepflows.train.distributed import current
-        from hepflows.train.run import remove_old
+        from hepflows.train.run import checkpoints_beside
 
         generator = self.load(teacher)
         _require_same(config, generator.config)
-        folder = out.resolve().with_name(f"{out.resolve().name}-training")
-        if resume and current().is_first and not folder.is_dir():
-            raise OutputError(
-                "nothing to resume", where=folder, remedy="leave --resume out to start a training, or check --out"
-            )
         with _opened(config.data, data_path) as showers:
-            if not resume:
-                remove_old(folder)
+            folder = checkpoints_beside(out, resume=resume, force=force)
             run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
             student = distill(generator, showers, student=config.student, run=run)
         return student.save(out, force=force or resume)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from hepflows.autoregressive import MaskedAutoregressive
-from hepflows.config import StrictConfig
+from hepflows.config import HiddenUnits, StrictConfig
 from hepflows.flow import ConditionalFlow
 from hepflows.permutations import Permutation, reverse
 from hepflows.splines import SplineSettings
@@ -30,8 +30,8 @@ class NetworkConfig(StrictConfig):
     """
 
     blocks: int = Field(default=4, ge=1)
-    hidden: tuple[int, ...] = (128, 128)
-    bins: int = Field(default=8, ge=2)
+    hidden: HiddenUnits = (128, 128)
+    bins: int = Field(default=8, ge=2, le=500)
     bound: float = Field(default=5.0, gt=0)
 
     def spline(self) -> SplineSettings:

@@ -24,7 +24,7 @@ from torch import nn
 from hepflows.calibration import CalibrationKind, calibrate
 from hepflows.classifier_presets import ClassifierPreset
 from hepflows.classifier_training import Data, balanced_weights, logits_of, train
-from hepflows.config import StrictConfig
+from hepflows.config import HiddenUnits, StrictConfig
 from hepflows.density_ratio import DensityRatio
 from hepflows.errors import DataError, RefinementError, RefinementWarning
 from hepflows.splitting import PARTS, split_groups
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     Groups = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 MIN_EVENTS: Final = 100
+_LEAST_EVENTS: Final = 3  # effective ones of the test part: a share of few events says little
+_WORST_LOSS: Final = 10.0  # cross entropy in nats, log 2 is that of a classifier that knows nothing
 
 
 class ClassifierConfig(StrictConfig):
@@ -53,13 +55,13 @@ class ClassifierConfig(StrictConfig):
         calibration: `isotonic`, `histogram` or `affine`, see `hepflows.calibration`.
         max_weight: larger weights are clipped to it.
         warn_ess: warn if weights leave a smaller share of the events as effective sample size.
-        least_ess: give up below this share.
+        least_ess: give up below this share and, if it is not 0, below three effective events of the test part.
         largest_auc: give up if held-out events are told apart with a larger AUC.
         warn_norm: warn if the mean weight of generated events, before it is made 1, is off by more than this factor.
         largest_norm: give up above this factor.
     """
 
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: HiddenUnits = (128, 128)
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=500, ge=1)
     epochs: int = Field(default=30, ge=1)
@@ -98,6 +100,7 @@ class RatioFit:
             small where reference events lie beyond all generated ones.
         best_epoch: epoch kept, from 1.
         n_train: events of both classes that trained.
+        n_test: generated events of the test part.
     """
 
     model: DensityRatio
@@ -107,6 +110,7 @@ class RatioFit:
     norm: float
     best_epoch: int
     n_train: int
+    n_test: int
 
     def summary(self) -> dict[str, Any]:
         """JSON-able figures."""
@@ -117,6 +121,7 @@ class RatioFit:
             "norm": self.norm,
             "best_epoch": self.best_epoch,
             "n_train": self.n_train,
+            "n_test": self.n_test,
         }
 
 
@@ -153,7 +158,9 @@ def fit_ratio(
 
     Raises:
         DataError: too few events, different numbers of features, values that are not finite.
-        RefinementError: the classifier separates the samples, or the weights leave too few effective events.
+        RefinementError: the classifier learns nothing or separates the samples, or the weights leave too few effective
+            events.
+        TrainingError: its training diverges.
     """
     _check(reference, generated, weights)
     x = torch.from_numpy(np.concatenate([reference, generated])).to(device)
@@ -175,6 +182,7 @@ def fit_ratio(
 
     held, test = np.flatnonzero(part == 1), np.flatnonzero(part == 2)
     logits = logits_of(network, data.standardised().x).cpu().double().numpy()
+    _require_learnt(logits[held], label[held], data.weight[held], what)
     calibration = calibrate(logits[held], label[held], data.weight[held], kind=settings.calibration)
     model.take_calibration(calibration, logits[held], max_weight=settings.max_weight)
     unseen = np.flatnonzero((part != 0) & (label == 0))
@@ -203,7 +211,20 @@ def _measured(
         norm=norm,
         best_epoch=epoch,
         n_train=int(np.count_nonzero(data.part == 0)),
+        n_test=len(fakes),
     )
+
+
+def _require_learnt(logits: Floats, label: Floats, weight: Floats, what: str) -> None:
+    loss = float(np.average(np.logaddexp(0.0, np.where(label > 0, -logits, logits)), weights=weight))
+    if loss > _WORST_LOSS:
+        raise RefinementError(
+            f"the classifier between {what} has learnt nothing",
+            where="classifier",
+            expected=f"a cross entropy of held-out events near {math.log(2):.2f} or less",
+            found=f"{loss:.3g}",
+            remedy="lower its learning_rate, or raise its epochs",
+        )
 
 
 def _judge(fit: RatioFit, settings: ClassifierConfig, what: str) -> None:
@@ -230,11 +251,12 @@ def _judge(fit: RatioFit, settings: ClassifierConfig, what: str) -> None:
             )
         warnings.warn(f"{what} overlap badly: {words}", RefinementWarning, stacklevel=3)
     words = f"effective sample size {100 * fit.effective_share:.2g} % of the events, {100 * fit.clipped:.2g} % clipped"
-    if fit.effective_share < settings.least_ess:
+    least = max(settings.least_ess, _LEAST_EVENTS / fit.n_test) if settings.least_ess else 0.0
+    if fit.effective_share < least:
         raise RefinementError(
             f"the weights between {what} explode",
             where="classifier",
-            expected=f"an effective sample size of {100 * settings.least_ess:g} % of the events or more",
+            expected=f"an effective sample size of {100 * least:.3g} % of the events or more",
             found=words,
             remedy="lower classifier.max_weight, use more events, or train the generator further",
         )

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from hepflows.errors import TrainingError
 from hepflows.splitting import PARTS
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ def train(
 
     Returns:
         The network, in evaluation mode, and the epoch kept, from 1.
+
+    Raises:
+        TrainingError: the training diverged.
     """
     x, device = data.x, data.x.device
     w = torch.from_numpy(data.weight.astype(np.float32)).to(device)
@@ -125,6 +129,12 @@ def train(
             loss.backward()
             optimiser.step()
         logits = logits_of(network, x[held])
+        if not bool(torch.isfinite(logits).all()):
+            raise TrainingError(
+                "the training of a classifier diverged",
+                found=f"outputs that are not finite after epoch {epoch}",
+                remedy="lower its learning_rate, or look for extreme values among its inputs",
+            )
         right = -_losses(logits, y[held]) if by_loss else _right(logits, y[held])
         quality = float((right * w[held]).sum() / w[held].sum())
         if quality > best_quality:

@@ -86,6 +86,19 @@ class GeneratorDocument(StrictConfig):
         return values
 
 
+def tuned_document(
+    document: GeneratorDocument, training: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> GeneratorDocument:
+    """The document of the same generator trained further, of which nothing has been measured."""
+    return document.model_copy(
+        update={
+            "training": {**document.training, **training},
+            "provenance": {**document.provenance, **provenance},
+            "metrics": {},
+        }
+    )
+
+
 def document_of(content: Mapping[str, Any]) -> GeneratorDocument:
     """The document whose values a generator's property `document` gives; to derive the document of another from it."""
     return GeneratorDocument.model_validate_json(json.dumps(content), strict=True)

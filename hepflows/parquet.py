@@ -38,3 +38,12 @@ def stored_schema(path: Path) -> str | None:
         schema = json.loads(metadata[METADATA])["schema"]
         return schema if isinstance(schema, str) else None
     return None
+
+
+def is_flat(path: Path) -> bool:
+    """Whether a Parquet file can be read and has no lists or records in its columns, so one number an event at most."""
+    with contextlib.suppress(Exception):  # whatever a damaged file makes the parser raise
+        from pyarrow import types
+
+        return not any(types.is_nested(field.type) for field in pyarrow_parquet().read_schema(path))
+    return False

@@ -185,6 +185,25 @@ def task_for_file(path: str | os.PathLike[str]) -> AnyTask:
     )
 
 
+def require_own_file(task: AnyTask, path: str | os.PathLike[str]) -> None:
+    """Refuse a file of another task, which its reader would call damaged.
+
+    Raises:
+        DataError: another task knows the file, and this one does not.
+    """
+    file = Path(path)
+    if task.sniff(file):
+        return
+    if others := [name for name, other in tasks().items() if name != task.name and other.sniff(file)]:
+        raise DataError(
+            "the file has events of another task",
+            where=file,
+            expected=f"events of {task.name}",
+            found=f"events of {', '.join(others)}",
+            remedy=f"name a file that {task.name} reads",
+        )
+
+
 def exporters() -> dict[str, Callable[..., Any]]:
     """All exporters by name, imported."""
     return {name: found.load() for name, found in plugins("hepflows.exporters").items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from hepflows.parquet import MAGIC, stored_schema
+from hepflows.parquet import MAGIC, is_flat, stored_schema
 from jetgen.jet_file import SCHEMA
 
 _ROOT_BRANCHES: Final = ("part_pt", "part_px", "part_ptrel", "jet_pt")
@@ -29,5 +29,8 @@ def is_jet_file(path: Path) -> bool:
                 return any(name in tree for tree in trees for name in _ROOT_BRANCHES)
     except Exception:  # noqa: BLE001 - whatever a damaged file makes the parsers raise
         return False
-    # branches may have any name, but a file that another package of this project wrote says so
-    return head.startswith(MAGIC) and stored_schema(Path(path)) in (None, SCHEMA)
+    if not head.startswith(MAGIC):
+        return False
+    # branches may have any name, but constituents are lists, and a file that this project wrote says what it is
+    schema = stored_schema(Path(path))
+    return schema == SCHEMA or (schema is None and not is_flat(Path(path)))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from hepflows.document import document_of
+from hepflows.document import document_of, tuned_document
 from hepflows.errors import ConfigError
 from hepflows.flow_matching import ContinuousFlow
 from jetgen.dataset import make_tensors
@@ -131,11 +131,12 @@ class JetFineTuning:
             loss = loss - self._model.pt_sum.log_prob(total, self._model.conditions(conditions))
         return loss
 
-    def generator(self, training: Mapping[str, Any] | None = None) -> JetGenerator:
+    def generator(
+        self, training: Mapping[str, Any] | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> JetGenerator:
         """The generator as it is trained now."""
         old = self._generator
-        document = document_of(old.document)
-        document = document.model_copy(update={"training": {**document.training, **(training or {})}, "metrics": {}})
+        document = tuned_document(document_of(old.document), training or {}, provenance or {})
         device = old.model.conditions.low.device
         return JetGenerator(copy.deepcopy(self._model).to(device), old.config, document)
 

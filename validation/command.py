@@ -127,7 +127,7 @@ def validate(
 
     files = name_files(generated)
     sources = name_sources(timing or ())
-    piece, training_piece = parse_part(part), parse_part(training_part)
+    piece, training_piece = parse_part(part), parse_part(training_part, option="--training-part")
     chosen_device = resolve_device(device)
     own_gates = gates is not None and str(gates) != DEFAULT_GATES
     check_output(out, force=force, directory=True)

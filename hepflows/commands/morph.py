@@ -93,9 +93,9 @@ def train(
             observables=name_list(observables, "--observables"),
             conditions=name_list(conditions, "--conditions"),
             task=task,
-            selection={"part": parse_part(piece)} | parse_reading(read),
+            selection={"part": parse_part(piece, option=option)} | parse_reading(read),
         )
-        for path, piece in ((source, part), (target, target_part))
+        for path, piece, option in ((source, part, "--part"), (target, target_part, "--target-part"))
     ]
     reporter = terminal_reporter()
     run = Run(

@@ -135,7 +135,7 @@ def parse_reading(values: Sequence[str] | None, *, option: str = "--read") -> di
     return with_overrides({}, values or (), option=option)
 
 
-def parse_part(text: str) -> tuple[float, float]:
+def parse_part(text: str, *, option: str = "--part") -> tuple[float, float]:
     """Read ``0.8:1.0``, a part of a file by position.
 
     Raises:
@@ -147,7 +147,7 @@ def parse_part(text: str) -> tuple[float, float]:
     except ValueError:
         part = (0.0, 0.0)
     if not 0.0 <= part[0] < part[1] <= 1.0:
-        raise ConfigError("not a part of a file", where="--part", expected="0.8:1.0 for the last fifth", found=text)
+        raise ConfigError("not a part of a file", where=option, expected="0.8:1.0 for the last fifth", found=text)
     return part
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import Annotated
 
@@ -57,23 +56,30 @@ def refine(
         resolve_device,
         terminal_reporter,
     )
-    from hepflows.errors import OutputError
+    from hepflows.errors import ConfigError
     from hepflows.files import check_output, require_file, sha256_of
     from hepflows.refine import refine as refined
+    from hepflows.refine.methods import CHECKPOINTED
     from hepflows.refine.settings import read_settings
+    from hepflows.train.run import checkpoints_beside, remove_old
 
     settings = read_settings(config, set_ or ())
     require_file(data, "data file")
-    check_output(out, force=force or resume, directory=True)
-    folder = out.absolute().with_name(f"{out.absolute().name}-training")
-    if resume and not folder.is_dir():
-        raise OutputError("nothing to resume", where=folder, remedy="leave --resume out to start a refinement")
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)  # checkpoints of an earlier refinement
+    check_output(out, force=force, directory=True)
+    if resume and method not in CHECKPOINTED:
+        raise ConfigError(
+            f"{method} keeps no checkpoints to resume from",
+            where="--resume",
+            expected=f"--method {' or '.join(CHECKPOINTED)}",
+            remedy="leave --resume out",
+        )
     chosen = resolve_device(device)
     apply_threads(threads)
     generator = registry.load(artefact)
-    events = registry.task(generator.task).read(data, **parse_reading(read))
+    task = registry.task(generator.task)
+    registry.require_own_file(task, data)
+    events = task.read(data, **parse_reading(read))
+    folder = checkpoints_beside(out, resume=resume, force=force)
     reporter = terminal_reporter()
     found = refined(
         generator,
@@ -86,5 +92,6 @@ def refine(
         reporter=reporter,
         provenance={"data_file": data.name, "data_sha256": sha256_of(data), "n_events": len(events)},
     )
-    found.save(out, force=force or resume)
+    found.save(out, force=force)
+    remove_old(folder)
     reporter.message(f"{found.document['kind']}: {out}")

@@ -60,4 +60,4 @@ class ManifoldConfig(StrictConfig):
     evenness: float = Field(default=0.01, ge=0)
     least_spread: float = Field(default=0.0, ge=0)
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
-    seed: int = 1
+    seed: int = Field(default=1, ge=0, lt=2**63)

@@ -41,4 +41,4 @@ class MorphingConfig(StrictConfig):
     base_training: TrainingConfig = _schedule(60)
     transport_training: TrainingConfig = _schedule(64)
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
-    seed: int = 1
+    seed: int = Field(default=1, ge=0, lt=2**63)

@@ -138,13 +138,15 @@ def _complete(table: FeatureTable) -> FeatureTable:
         return table
     where = table.provenance.get("file")
     if good.sum() < _LEAST_EVENTS:
-        column = int(np.argmin(np.isfinite(table.values).sum(axis=0)))
+        every = np.concatenate([table.values, table.condition_values], axis=1)
+        names = (*table.names, *(column.name for column in table.conditions))
+        column = int(np.argmin(np.isfinite(every).sum(axis=0)))
         raise DataError(
-            "hardly an event has all of these observables",
+            "hardly an event has all of these observables and conditions",
             where=where,
             expected=f"at least {_LEAST_EVENTS} events with finite values, positive where a logarithm is taken",
             found=f"{int(good.sum())} of {len(table)}",
-            remedy=f"leave out observables that are often undefined, {table.names[column]} for example",
+            remedy=f"leave out what is often undefined, {names[column]} for example",
         )
     warnings.warn(
         f"{where or 'table'}: {int((~good).sum())} of {len(table)} events lack an observable and are left out",

@@ -96,6 +96,7 @@ def refine(
             directory=directory,
             resume=resume,
             reporter=reporter,
+            provenance=provenance,
         )
     from hepflows.refine.laser import laser
 

@@ -70,8 +70,10 @@ class FineTuning(Protocol):
         """Negative log-likelihoods (B,) of events at these positions, augmented at random if `training`."""
         ...
 
-    def generator(self, training: Mapping[str, Any] | None = None) -> AnyGenerator:
-        """The generator as it is trained now; `training` is added to what its artefact says of its training."""
+    def generator(
+        self, training: Mapping[str, Any] | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> AnyGenerator:
+        """The generator as it is trained now; its artefact says `training` and `provenance` as well."""
         ...
 
 

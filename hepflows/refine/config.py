@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from hepflows.classifier import ClassifierConfig
-from hepflows.config import StrictConfig
+from hepflows.config import HiddenUnits, StrictConfig
 from hepflows.train.settings import TrainingConfig
 
 
@@ -81,7 +81,7 @@ class RefinerFlowConfig(StrictConfig):
     blocks: int = Field(default=6, ge=2)
     width: int = Field(default=64, ge=1)
     depth: int = Field(default=1, ge=1)
-    bins: int = Field(default=8, ge=2)
+    bins: int = Field(default=8, ge=2, le=500)
     bound: float = Field(default=5.0, gt=0)
     events: int = Field(default=20_000, ge=1)
     training: TrainingConfig = TrainingConfig(epochs=20, batch_size=500, learning_rate=1e-3, schedule="cosine")
@@ -105,7 +105,7 @@ class RefinerGanConfig(StrictConfig):
 
     auxiliary: int = Field(default=4, ge=0)
     residual: bool = True
-    hidden: tuple[int, ...] = (128, 128)
+    hidden: HiddenUnits = (128, 128)
     learning_rate: float = Field(default=3e-4, gt=0)
     batch_size: int = Field(default=500, ge=2)
     steps: int = Field(default=2000, ge=1)
@@ -154,7 +154,7 @@ class RefineConfig(StrictConfig):
         discflow: see there.
     """
 
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**63)
     copies: int = Field(default=2, ge=1)
     rounds: int = Field(default=1, ge=1)
     classifier: ClassifierConfig = ClassifierConfig()

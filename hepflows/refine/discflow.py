@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hepflows.classifier import fit_ratio
 from hepflows.config import config_to_dict
+from hepflows.refine.event_ratio import fit_event_ratio
 from hepflows.refine.samples import make_samples
+from hepflows.train.checkpoint import identity
 from hepflows.train.loop import fit
 from hepflows.train.progress import Reporter, SilentReporter
 from hepflows.train.seeding import seed_of
 from hepflows.weights import effective_sample_size
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import numpy as np
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from hepflows.generator import AnyGenerator
     from hepflows.refine.adapter import Adapter, FineTuning
     from hepflows.refine.config import RefineConfig
+    from hepflows.refine.samples import Samples
 
 _CHUNK = 1000
 
@@ -64,6 +67,7 @@ def discflow(
     directory: Path | None = None,
     resume: bool = False,
     reporter: Reporter | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> AnyGenerator:
     """Fine-tune a copy of a generator.
 
@@ -76,18 +80,22 @@ def discflow(
         directory: for checkpoints, one folder a round.
         resume: continue from the checkpoints there.
         reporter: where progress goes.
+        provenance: what the artefact says of the reference.
 
     Raises:
         ConfigError: the generator has no likelihood.
         RefinementError: a classifier separates both, or weights explode.
+        TrainingError: the checkpoints are those of other events, settings or another generator.
         Interrupted: the training was stopped.
     """
     reporter = reporter or SilentReporter()
     tuning = adapter.fine_tuning(generator, events, device=device)
+    begins = [tensor.cpu().numpy().copy() for tensor in tuning.module.state_dict().values()]
     settings, rounds = config.discflow, []
     for number in range(settings.rounds):
         seed = seed_of(config.seed, "discflow", number)
-        weights, figures = _event_weights(tuning.generator(), events, config, adapter, seed=seed, device=device)
+        samples = make_samples(tuning.generator(), events, adapter, copies=config.copies, seed=seed, reporter=reporter)
+        weights, figures = _event_weights(samples, config, seed=seed, device=device, reporter=reporter)
         reporter.message(f"round {number + 1}: AUC of the classifier {figures['auc']:.3f}")
         result = fit(
             tuning.module,
@@ -99,26 +107,27 @@ def discflow(
             directory=None if directory is None else directory / f"round_{number + 1}",
             resume=resume,
             reporter=reporter,
+            identity=identity(config.model_dump_json(), samples.reference, *begins),
         )
         rounds.append({**figures, **result.summary()})
-    return tuning.generator({"discflow": {"rounds": rounds, "config": config_to_dict(config)}})
+    return tuning.generator(
+        {"discflow": {"rounds": rounds, "config": config_to_dict(config)}},
+        {"refined_with_discflow": dict(provenance or {})},
+    )
 
 
 def _event_weights(
-    generator: AnyGenerator, events: Any, config: RefineConfig, adapter: Adapter, *, seed: int, device: str
+    samples: Samples, config: RefineConfig, *, seed: int, device: str, reporter: Reporter
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """w^alpha of the reference events, normalised to a mean of 1, and figures of the classifier."""
-    samples = make_samples(generator, events, adapter, copies=config.copies, seed=seed)
-    found = fit_ratio(
-        samples.reference,
-        samples.generated,
-        config.classifier,
-        weights=(samples.reference_weights, None),
-        emphasis=samples.emphasis,
-        groups=samples.groups,
-        seed=seed,
-        device=device,
-    )
+    with reporter.stage("classifier", total=config.classifier.epochs, unit="epochs") as stage:
+        found = fit_event_ratio(
+            samples,
+            config.classifier,
+            seed=seed,
+            device=device,
+            progress=lambda _done, _total: stage.advance(),
+        )
     weights = found.model.weights(torch.from_numpy(samples.reference).to(device)) ** config.discflow.alpha
     if samples.reference_weights is not None:
         weights = weights * samples.reference_weights

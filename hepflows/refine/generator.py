@@ -219,7 +219,7 @@ class LatentRefinedGenerator(_Refined):
             raise ConfigError(
                 f"a sampler of latents ({self.method}) is a loop over random numbers, which a graph cannot hold",
                 where=self.kind,
-                remedy="refine by laser-flow or laser-gan, which become one graph with the generator, or by dctr",
+                remedy="refine the generator inside by laser-flow or laser-gan, one graph with it, or by dctr",
             )
         if not hasattr(self.base, "sampling_module"):
             raise ConfigError("the generator inside cannot be exported", found=type(self.base).__name__)

@@ -64,6 +64,12 @@ class Chains:
     r_hat: NDArray[np.float64]
     effective: NDArray[np.float64]
 
+    def __str__(self) -> str:
+        return (
+            f"acceptance {self.acceptance:.2f} at a step of {self.step:.3g}, largest R-hat {self.r_hat.max():.3f}, "
+            f"{self.effective.min():.0f} effective draws at least"
+        )
+
     def summary(self) -> dict[str, Any]:
         """JSON-able figures."""
         return {

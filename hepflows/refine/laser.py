@@ -93,9 +93,9 @@ def laser(
             require_gradient(sampler, features, few, cond, where=where)
         seed = seed_of(config.seed, method, number)
         samples = make_samples(found, events, adapter, copies=config.copies, seed=seed, reporter=reporter)
-        with reporter.stage("weights of latents", total=1, unit="fits") as stage:
-            weights, figures, share = _weights(samples, config, sampler, features, seed=seed, device=device)
-            stage.advance()
+        weights, figures, share = _weights(
+            samples, config, sampler, features, seed=seed, device=device, reporter=reporter
+        )
         auc = figures["events"][-1]["auc"]
         reporter.message(
             f"round {number + 1}: AUC of the classifier {auc:.3f}, effective sample size of the latents "
@@ -132,15 +132,32 @@ def _weights(
     *,
     seed: int,
     device: str,
+    reporter: Reporter,
 ) -> tuple[LatentWeights, dict[str, Any], float]:
     """Log weights of latents, figures of their fits, and the effective share that they leave of the events.
 
     They are pulled back or, with a sampler, those of the events that it makes of the latents.
     """
     if sampler is None:
-        pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device)
+        epochs = config.pull.iterations * (config.classifier.epochs + config.pull.classifier.epochs)
+        with reporter.stage("classifiers of events and of latents", total=epochs, unit="epochs") as stage:
+            pulled = pull_back(
+                samples,
+                config.classifier,
+                config.pull,
+                seed=seed,
+                device=device,
+                progress=lambda _done, _total: stage.advance(),
+            )
         return pulled.ratio, pulled.summary(), pulled.latents[-1].effective_share
-    fit = fit_event_ratio(samples, config.classifier, seed=seed, device=device)
+    with reporter.stage("classifier", total=config.classifier.epochs, unit="epochs") as stage:
+        fit = fit_event_ratio(
+            samples,
+            config.classifier,
+            seed=seed,
+            device=device,
+            progress=lambda _done, _total: stage.advance(),
+        )
     weights = EventWeights(sampler, features, fit.model, latent_dim=samples.latents.shape[1]).to(device).eval()
     return weights, {"events": [fit.summary()]}, fit.effective_share
 
@@ -204,5 +221,5 @@ def _hmc(
     start = torch.randn(config.chains, weights.latent_dim, generator=random).to(conditions.device)
     density = refined_density(weights.to(conditions.device).requires_grad_(requires_grad=False), chosen)
     chains = run_chains(density, start, config, seed=seed, groups=len(few), reporter=reporter)
-    reporter.message(f"chains: {chains.summary()}")
+    reporter.message(f"chains: {chains}")
     return HmcRefiner(weights, config, step=chains.step), {"hmc": chains.summary()}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.classifier import ClassifierConfig
+    from hepflows.classifier_training import Progress
     from hepflows.refine.config import PullConfig
     from hepflows.refine.samples import Samples
 
@@ -114,7 +115,13 @@ class Pulled:
 
 
 def pull_back(
-    samples: Samples, classifier: ClassifierConfig, pull: PullConfig, *, seed: int, device: str = "cpu"
+    samples: Samples,
+    classifier: ClassifierConfig,
+    pull: PullConfig,
+    *,
+    seed: int,
+    device: str = "cpu",
+    progress: Progress | None = None,
 ) -> Pulled:
     """Find the weights of latents that bring the generated events nearest to the reference.
 
@@ -124,6 +131,7 @@ def pull_back(
         pull: iterations, and the classifier between latents.
         seed: of splits, initialisations and batches.
         device: torch device.
+        progress: called with (epochs done, epochs in all) of each classifier.
 
     Raises:
         ConfigError: the samples come from a generator that does not tell its latents.
@@ -146,7 +154,14 @@ def pull_back(
     of_events, of_latents = [], []
     for iteration in range(pull.iterations):
         of_events.append(
-            fit_event_ratio(samples, classifier, pulled=pulled, seed=seed_of(seed, "events", iteration), device=device)
+            fit_event_ratio(
+                samples,
+                classifier,
+                pulled=pulled,
+                seed=seed_of(seed, "events", iteration),
+                device=device,
+                progress=progress,
+            )
         )
         weights = of_events[-1].model.weights(torch.from_numpy(samples.generated).to(device))
         if pulled is not None:
@@ -163,6 +178,7 @@ def pull_back(
                 seed=seed_of(seed, "latents", iteration),
                 device=device,
                 what="latents with and without weights",
+                progress=progress,
             )
         )
         pulled = of_latents[-1].model.weights(torch.from_numpy(inputs).to(device))

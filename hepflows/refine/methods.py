@@ -5,4 +5,6 @@ from __future__ import annotations
 from typing import Literal, TypeAlias, get_args
 
 Method: TypeAlias = Literal["dctr", "laser-flow", "laser-gan", "hmc", "rejection", "discflow"]
+CHECKPOINTED: tuple[str, ...] = ("laser-flow", "discflow")
+"""Methods that can go on where they were stopped."""
 METHODS: tuple[str, ...] = get_args(Method)

@@ -87,8 +87,8 @@ class RejectionRefiner(_Sampler):
         raise RefinementError(
             "no candidate was accepted for some events",
             where="rejection",
-            found=f"{int(open_.sum())} of {n} events after {self.config.tries} tries each",
-            remedy="raise rejection.tries, or lower max_weight of the classifier that the weights come from",
+            found=f"{int(open_.sum())} of {n} events of a batch after {self.config.tries} tries each",
+            remedy="refine again with more rejection.tries, or a lower max_weight of the classifier of the weights",
         )
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from hepflows.classifier import MIN_EVENTS
-from hepflows.errors import DataError
+from hepflows.errors import ConditionError, DataError
 from hepflows.philox import normal_noise
 from hepflows.refine.adapter import takes_latents
 from hepflows.train.progress import Reporter, SilentReporter
+from hepflows.weights import training_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 4096  # a multiple of 256, so that events are those of any other batch
 _CHUNK: Final = 4096
+_LEAST_EFFECTIVE: Final = 50  # reference events that weights must leave
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,9 @@ def make_samples(
     """Generate `copies` events for each reference event, under its conditions.
 
     Raises:
-        DataError: too few reference events, a condition of the generator is missing, or negative weights.
+        ConditionError: the generator does not make events under the conditions of some.
+        DataError: too few reference events, a condition of the generator is missing, or their weights are negative or
+            leave too few effective events.
     """
     n = len(events)
     if n < MIN_EVENTS:
@@ -85,12 +89,17 @@ def make_samples(
     with (reporter or SilentReporter()).stage("generating", total=total, unit="events") as stage:
         for start in range(0, total, _BATCH):
             stop = min(total, start + _BATCH)
-            made = generator.sample(
-                {name: values[start:stop] for name, values in given.items()},
-                n=stop - start,
-                seed=seed,
-                first_event=start,
-            )
+            part = {name: values[start:stop] for name, values in given.items()}
+            try:
+                made = generator.sample(part, n=stop - start, seed=seed, first_event=start)
+            except ConditionError as error:
+                raise ConditionError(
+                    f"reference events: {error.what}",
+                    where=error.where,
+                    expected=error.expected,
+                    found=error.found,
+                    remedy="choose reference events under the conditions of the generator, see --read",
+                ) from error
             parts.append(inputs_of(features, adapter, generator, made))
             stage.advance(stop - start)
     latents, latent_emphasis = np.empty((total, 0), np.float32), None
@@ -148,13 +157,6 @@ def innermost(generator: Any) -> Any:
 
 
 def _weights(events: Any) -> Floats | None:
-    weights = getattr(events, "weights", None)
-    if weights is None:
-        return None
-    if (weights < 0).any():
-        raise DataError(
-            "negative weights of reference events: no density has them",
-            found=f"{int((weights < 0).sum())} of {len(weights)}",
-            remedy="refine with a sample of positive weights",
-        )
-    return np.asarray(weights, np.float64)
+    return training_weights(
+        getattr(events, "weights", None), at_least=_LEAST_EFFECTIVE, where="weights of the reference events"
+    )

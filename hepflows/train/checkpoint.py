@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hepflows.errors import TrainingError
 from hepflows.files import atomic_file, save_tensors
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+CHECKPOINT: Final = "checkpoint.safetensors"
+LOG: Final = "log.jsonl"
+KEPT: Final = (CHECKPOINT, LOG)
+"""Files of a training's directory."""
 _ADAM_STATE = ("exp_avg", "exp_avg_sq", "step")
 
 

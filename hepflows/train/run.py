@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from hepflows.errors import OutputError
 from hepflows.files import remove_leftovers, sha256_of
 from hepflows.train import distributed
+from hepflows.train.checkpoint import KEPT
 from hepflows.train.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
@@ -60,6 +63,49 @@ def training_folder(out: Path, *, resume: bool) -> Path:
     else:
         remove_old(folder)
     return folder
+
+
+def checkpoints_beside(out: Path, *, resume: bool, force: bool) -> Path:
+    """The folder ``OUT-training`` for the checkpoints of an artefact `out`: as it was left if `resume`, else gone.
+
+    Raises:
+        OutputError: there is nothing to resume; a stopped training would be lost, and `force` is false; or what lies
+            there is no training's and stays.
+    """
+    folder = out.resolve().with_name(f"{out.resolve().name}-training")
+
+    def prepare() -> None:
+        if resume and not folder.is_dir():
+            raise OutputError(
+                "nothing to resume", where=folder, remedy="leave --resume out to start anew, or check --out"
+            )
+        if not os.path.lexists(folder):
+            return
+        if not _only_checkpoints(folder):
+            raise OutputError(
+                "checkpoints would be kept here, but something else lies here",
+                where=folder,
+                remedy="name another --out, or move it away",
+            )
+        if not resume and not force:
+            raise OutputError(
+                "a stopped training has left checkpoints",
+                where=folder,
+                remedy="--resume continues it, --force starts anew, or name another --out",
+            )
+        if not resume:
+            shutil.rmtree(folder)
+
+    distributed.current().on_first(prepare)
+    return folder
+
+
+def _only_checkpoints(folder: Path) -> bool:
+    """Whether a folder holds nothing but what trainings write."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return all(path.name in KEPT or (path.name.startswith(".") and path.name.endswith(".tmp")) for path in files)
 
 
 def remove_old(folder: Path) -> None:

@@ -46,7 +46,7 @@ def split_events(
             where=where,
             expected=f"at least {at_least}",
             found=n - n_validation,
-            remedy="use more data: a larger file, or a wider selection in [data]",
+            remedy="use more data: a larger file, or a wider selection of it",
         )
     order = np.random.default_rng(seed).permutation(n)
     return Split(np.sort(order[n_validation:]), np.sort(order[:n_validation]))

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from hepflows.errors import TrainingError
 from hepflows.files import atomic_file, remove_leftovers
-from hepflows.train.checkpoint import copied_state, load_checkpoint, restore_tensors, save_checkpoint, training_tensors
+from hepflows.train.checkpoint import (
+    CHECKPOINT,
+    LOG,
+    copied_state,
+    load_checkpoint,
+    restore_tensors,
+    save_checkpoint,
+    training_tensors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,8 +89,8 @@ class TrainingState:
             return
         tensors = training_tensors(self.model, self.optimizer, self.best)
         state = {**vars(self.progress), "fingerprint": self._fingerprint}
-        save_checkpoint(self.directory / "checkpoint.safetensors", tensors, state)
-        with atomic_file(self.directory / "log.jsonl", force=True) as temporary:
+        save_checkpoint(self.directory / CHECKPOINT, tensors, state)
+        with atomic_file(self.directory / LOG, force=True) as temporary:
             temporary.write_text("".join(json.dumps(entry) + "\n" for entry in self.progress.history))
 
     def start(self, *, resume: bool) -> None:
@@ -100,7 +108,7 @@ class TrainingState:
         if self.directory is None:
             return
         remove_leftovers(self.directory)
-        path = self.directory / "checkpoint.safetensors"
+        path = self.directory / CHECKPOINT
         if not path.exists():
             return
         tensors, state = load_checkpoint(path)

@@ -21,7 +21,7 @@ from exporters.events import ExportedGenerator
 from hepflows import registry
 from hepflows.classifier import ClassifierConfig
 from hepflows.cli import main
-from hepflows.errors import ArtefactError, ConfigError, GeometryError
+from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, GeometryError
 from hepflows.refine import refine
 from hepflows.refine.config import (
     DiscFlowConfig,
@@ -32,8 +32,11 @@ from hepflows.refine.config import (
     RefinerGanConfig,
 )
 from hepflows.refine.event_ratio import EventWeights, fit_event_ratio
+from hepflows.refine.methods import CHECKPOINTED
 from hepflows.refine.samples import make_samples
+from hepflows.refine.settings import read_settings
 from hepflows.train.settings import TrainingConfig
+from jetgen.reading import embedded_jets_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -340,10 +343,91 @@ def test_the_command_line_from_showers_to_weighted_showers(generator, showers, t
             ("--method", "dctr", "--out", str(tmp_path / "new"), "--set", "clasifier.epochs=2"),
             "did you mean classifier?",
         ),
-        (("--method", "hmc", "--out", str(tmp_path / "new"), "--resume"), "nothing to resume"),
+        (("--method", "hmc", "--out", str(tmp_path / "new"), "--resume"), "hmc keeps no checkpoints"),
+        (("--method", "discflow", "--out", str(tmp_path / "new"), "--resume"), "nothing to resume"),
+        (("--method", "dctr", "--out", str(tmp_path / "new"), "--set", "classifier.hidden=[]"), "classifier.hidden"),
+        (
+            ("--method", "dctr", "--out", str(tmp_path / "new"), *settings, "--set", "classifier.learning_rate=1e35"),
+            "diverged",
+        ),
     ):
         assert main([*command, *arguments]) == 2
         shown = capsys.readouterr().err
         assert words in shown
         assert "Traceback" not in shown
     assert not (tmp_path / "new").exists()
+
+
+def test_jets_are_not_refined_as_showers(generator, tmp_path: Path, capsys):
+    generator.save(tmp_path / "teacher")
+    command = ["refine", str(tmp_path / "teacher"), "--method", "dctr", "--out", str(tmp_path / "out")]
+    assert main([*command, "--data", str(embedded_jets_path()), "--device", "cpu"]) == 2
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "events of another task expected: events of calofast found: events of jetgen" in shown
+
+
+def test_showers_outside_the_range_of_the_generator(generator, make_showers):
+    far = make_showers(200, seed=4)
+    far = replace(far, incident_energy_gev=far.incident_energy_gev * 1e3)
+    with pytest.raises(ConditionError, match=r"reference events: [\s\S]*see --read"):
+        refine(generator, far, "dctr", CONFIG)
+
+
+def test_a_few_showers_that_carry_all_the_weight_are_no_reference(generator, showers):
+    weights = np.ones(len(showers), np.float32)
+    weights[:5] = 1e7
+    for method in ("dctr", "discflow"):
+        with pytest.raises(DataError, match=r"reference events: few events carry all the weight[\s\S]*found: 5 of 400"):
+            refine(generator, replace(showers, weights=weights), method, CONFIG)
+
+
+@pytest.mark.parametrize("method", CHECKPOINTED)
+def test_checkpoints_of_a_refinement(generator, showers, make_showers, tmp_path: Path, capsys, method):
+    """They are kept while it runs, belong to its events, and only `--force` gives them up."""
+    for name, events in (("own", showers), ("other", make_showers(400, seed=8))):
+        registry.task("calofast").write(events, tmp_path / f"{name}.h5")
+    generator.save(tmp_path / "teacher")
+    options = [f"classifier.{key}={value}" for key, value in CLASSIFIER.model_dump(mode="json").items()]
+    options += ["copies=1", "flow.blocks=2", "flow.width=16", "flow.events=400", "flow.training.epochs=1"]
+    options += ["discflow.rounds=1", "discflow.training.epochs=2", "pull.source=events"]
+    settings = [word for option in options for word in ("--set", option.replace("'", '"'))]
+    out = tmp_path / "refined"
+    folder = tmp_path / "refined-training"
+    refine(
+        generator,
+        read_showers(tmp_path / "own.h5"),
+        method,
+        read_settings(None, options),
+        directory=folder,
+    )
+    assert list(folder.rglob("checkpoint.safetensors"))
+
+    def run(name: str, *more: str) -> tuple[int, str]:
+        command = ["refine", str(tmp_path / "teacher"), "--data", str(tmp_path / f"{name}.h5"), "--device", "cpu"]
+        code = main([*command, "--method", method, "--out", str(out), *settings, *more])
+        return code, " ".join(capsys.readouterr().err.split())
+
+    code, shown = run("own")
+    assert code == 2
+    assert "a stopped training has left checkpoints" in shown
+    code, shown = run("other", "--resume")
+    assert code == 2
+    assert "belongs to another training" in shown
+    assert folder.is_dir()
+    assert run("own", "--resume")[0] == 0
+    assert not folder.exists()
+    assert f"refined_with_{method}" in json.loads((out / "generator.json").read_text())["provenance"]
+    # a finished one is not overwritten
+    code, shown = run("own", "--resume")
+    assert code == 2
+    assert "output exists already" in shown
+    assert run("own", "--force")[0] == 0
+
+
+def test_what_lies_where_checkpoints_would_is_kept(generator, tmp_path: Path, capsys):
+    generator.save(tmp_path / "student-training")
+    registry.task("calofast").write(read_showers(embedded_showers_path(), first=10), tmp_path / "e.h5")
+    for artefact in ("student-training", "absent"):
+        command = ["refine", str(tmp_path / artefact), "--data", str(tmp_path / "e.h5"), "--method", "dctr"]
+        assert main([*command, "--out", str(tmp_path / "student"), "--force", "--device", "cpu"]) == 2
+    assert registry.load(tmp_path / "student-training").kind == "teacher"

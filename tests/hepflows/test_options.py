@@ -61,6 +61,8 @@ class TestOptions:
         for text in ("0.8", "a:b", "1:0.5", "-1:1", "0:2", "nan:1", "0.5:0.5"):
             with pytest.raises(ConfigError):
                 parse_part(text)
+        with pytest.raises(ConfigError, match="--target-part"):
+            parse_part("1", option="--target-part")
 
     def test_devices(self, monkeypatch) -> None:
         assert resolve_device("cpu") == "cpu"

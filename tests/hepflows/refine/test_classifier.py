@@ -7,11 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from hepflows.calibration import calibrate
-from hepflows.classifier import ClassifierConfig, fit_ratio
+from hepflows.classifier import ClassifierConfig, RatioFit, _judge, fit_ratio
 from hepflows.density_ratio import DensityRatio
-from hepflows.errors import DataError, RefinementError, RefinementWarning
+from hepflows.errors import DataError, RefinementError, RefinementWarning, TrainingError
 from hepflows.weights import effective_sample_size, likelihood_ratios
 
 SHIFT = np.array([0.5, 0.4])
@@ -143,3 +144,27 @@ def test_inputs_that_cannot_be_used():
         fit_ratio(np.where(reference > 1, np.nan, reference), generated, SMALL)
     with pytest.raises(DataError, match="must be positive"):
         fit_ratio(reference, generated, SMALL, weights=(-np.ones(200), None))
+
+
+@pytest.mark.filterwarnings("ignore:few events carry")
+def test_one_event_with_all_the_weight_explodes_whatever_the_number_of_events():
+    figures = {"model": DensityRatio(2, (4,)), "auc": 0.8, "clipped": 0.0, "norm": 1.0, "best_epoch": 1, "n_train": 60}
+    one = RatioFit(effective_share=1 / 20, n_test=20, **figures)
+    with pytest.raises(RefinementError, match=r"explode[\s\S]*of 15 % of the events or more[\s\S]*size 5 %"):
+        _judge(one, ClassifierConfig(), "both")
+    _judge(one, ClassifierConfig(least_ess=0.0), "both")
+    _judge(RatioFit(effective_share=4 / 20, n_test=20, **figures), ClassifierConfig(), "both")
+
+
+def test_a_classifier_that_diverges_or_learns_nothing_is_an_error():
+    reference, generated = gaussians(500)
+    with pytest.raises(TrainingError, match="diverged"):
+        fit_ratio(reference, generated, SMALL.model_copy(update={"learning_rate": 1e35}))
+    with pytest.raises(RefinementError, match="has learnt nothing"):
+        fit_ratio(reference, generated, SMALL.model_copy(update={"learning_rate": 1e9, "epochs": 1}))
+
+
+@pytest.mark.parametrize("hidden", [(), (0,), (-3,)])
+def test_layers_without_units_are_refused(hidden):
+    with pytest.raises(ValidationError, match="hidden"):
+        ClassifierConfig(hidden=hidden)

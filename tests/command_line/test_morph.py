@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet as pq
 
 from calofast.reading import embedded_showers_path
 from calofast.reading import read_showers as showers_of
@@ -130,6 +132,22 @@ def test_an_input_set_describes_events_too(tmp_path: Path) -> None:
     assert read_table(table).values.shape[0] == 80
 
 
+def test_tables_of_other_programs(tmp_path: Path) -> None:
+    """A Parquet file of plain columns is no file of jets."""
+    rng = np.random.default_rng(1)
+    for name, shift in (("source", 0.0), ("target", 0.5)):
+        a = rng.normal(shift, 1.0, 400)
+        table = pa.table({"a": a, "b": a + rng.normal(size=400), "name": ["x"] * 400})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    source, target = tmp_path / "source.parquet", tmp_path / "target.parquet"
+    assert run("morph", "train", source, target, "--out", tmp_path / "m", *QUICK) == 0
+    assert run("morph", "apply", tmp_path / "m", source, "--out", tmp_path / "x.parquet") == 0
+    assert read_table(tmp_path / "x.parquet").names == ("a", "b")
+    assert run("manifold", "train", target, "--dimensions", 1, "--out", tmp_path / "f", *FLOW) == 0
+    assert run("manifold", "check", tmp_path / "f", source, "--out", tmp_path / "scores.parquet") == 0
+    assert len(read_table(tmp_path / "scores.parquet")) == 400
+
+
 def test_bad_input_ends_with_two(morphing: Path, refused, tmp_path: Path) -> None:
     train = ("morph", "train", EPLUS, EPLUS, "--out", "m")
     refused(*train, says=("which observables", "layer_energy_0"))
@@ -137,6 +155,8 @@ def test_bad_input_ends_with_two(morphing: Path, refused, tmp_path: Path) -> Non
     refused(*train, "--observables", "width_x_1,", says=("--observables",))
     refused(*train, "--observables", "width_x_1", "--conditions", "mass_rel", says=("unknown condition",))
     refused(*train, "--observables", "width_x_1", "--set", "base.bloks=2", says=("did you mean blocks",))
+    refused(*train, "--observables", "width_x_1", "--set", "seed=-1", says=("seed",))
+    refused(*train, "--observables", "width_x_1", "--target-part", "1:0", says=("--target-part",))
     refused("morph", "train", EPLUS, JETS, "--observables", "width_x_1", "--out", "m", says=("unknown observable",))
     refused("morph", "train", EPLUS, EPLUS, "--observables", "depth,sparsity", "--out", morphing, says=("exists",))
     refused("morph", "apply", morphing, EPLUS, "--out", "x.csv", says=(".parquet",))

@@ -262,6 +262,9 @@ def test_sets_that_do_not_fit_are_refused(sets: tuple[FeatureTable, FeatureTable
     hollow = replace(source, values=np.full_like(source.values, np.nan))
     with pytest.raises(DataError, match="hardly an event"):
         fit_morphing(hollow, target, quick)
+    unknown = replace(source, condition_values=np.full_like(source.condition_values, np.nan))
+    with pytest.raises(DataError, match="often undefined, incident_energy_gev for example"):
+        fit_morphing(unknown, target, quick)
     holes = replace(source, values=np.where(np.arange(2000)[:, None] < 30, np.nan, source.values))
     with pytest.warns(UserWarning, match="30 of 2000 events"):
         fit_morphing(holes, target, config("base_transfer", epochs=1))

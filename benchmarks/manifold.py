@@ -8,9 +8,10 @@ circle; for the attractor to the nearest of many points of another trajectory), 
 circle the mean of ``|log p - log p_true|`` along it (the ambient density is integrated across the circle by its own
 width), for the attractor the Jensen-Shannon divergence of generated points in cells of the three pairs of coordinates::
 
-    python -m benchmarks.manifold run --out runs/manifold
-    python -m benchmarks.manifold show --out runs/manifold
-    python -m benchmarks.manifold draw --out runs/manifold
+    python -m benchmarks.manifold run --out runs/manifold/default
+    python -m benchmarks.manifold run --out runs/manifold/uneven --evenness 0 --methods m_flow
+    python -m benchmarks.manifold show --out runs/manifold          # of all directories in it
+    python -m benchmarks.manifold draw --out runs/manifold/default
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     Points = NDArray[np.float64]
     Density = Callable[[Points], Points]
 
+METHODS = ("ambient", "m_flow")
+SETTINGS = {"points": 10_000, "test": 10_000, "epochs": 50, "blocks": 6, "width": 64, "evenness": 0.01, "seed": 1}
+"""Options that decide the result, and their defaults."""
 SETS: dict[str, tuple[Callable[[int, int], Points], int]] = {"circle": (circle, 1), "lorenz": (lorenz, 2)}
 
 
@@ -71,7 +75,8 @@ def run(options: argparse.Namespace) -> None:
     for name in options.sets:
         make, dimensions = SETS[name]
         points = make(options.points, options.seed)
-        for method, train in (("m_flow", _manifold), ("ambient", _ambient)):
+        for method in options.methods:
+            train = _manifold if method == "m_flow" else _ambient
             path = options.out / name / method / "result.json"
             if path.exists():
                 continue
@@ -80,7 +85,8 @@ def run(options: argparse.Namespace) -> None:
                 measured = circle_errors(generated, density, ambient=method == "ambient")
             else:
                 measured = attractor_errors(generated)
-            _write(path, {"set": name, "method": method, "points": len(points), **measured})
+            settings = {key: getattr(options, key) for key in SETTINGS}
+            _write(path, {"set": name, "method": method, "settings": settings, **measured})
             np.save(path.with_name("generated.npy"), generated.astype(np.float32))
 
 
@@ -137,14 +143,19 @@ def _ambient(points: Points, _: int, options: argparse.Namespace, __: Path) -> t
 
 
 def table(out: Path) -> str:
-    """Markdown of everything measured so far."""
+    """Markdown of everything measured so far, with the settings that are not the default."""
     lines = ["| set | method | distance from the manifold | density error |", "|---|---|---|---|"]
-    for path in sorted(out.glob("*/*/result.json")):
+    rows = []
+    for path in out.rglob("result.json"):
         entry = json.loads(path.read_text(encoding="utf-8"))
-        lines.append(
-            f"| {entry['set']} | {entry['method'].replace('_', '-')} | {entry['distance']:.4f} "
-            f"| {entry['density_error']:.3f} |"
-        )
+        changed = [
+            f"--{k} {entry['settings'][k]:g}" for k, default in SETTINGS.items() if entry["settings"][k] != default
+        ]
+        name = "flow in all dimensions" if entry["method"] == "ambient" else "M-flow"
+        label = f"{name}, `{' '.join(changed)}`" if changed else name
+        rows.append((entry["set"], METHODS.index(entry["method"]), len(changed), label, entry))
+    for name, _, _, label, entry in sorted(rows, key=lambda row: row[:4]):
+        lines.append(f"| {name} | {label} | {entry['distance']:.4f} | {entry['density_error']:.3f} |")
     return "\n".join(lines) + "\n"
 
 
@@ -180,16 +191,19 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("action", choices=("run", "show", "draw"))
     parser.add_argument("--out", type=Path, required=True, help="directory of all results")
     parser.add_argument("--sets", type=lambda text: tuple(text.split(",")), default=tuple(SETS))
-    parser.add_argument("--points", type=int, default=10_000, help="training points (default: 10000)")
-    parser.add_argument("--test", type=int, default=10_000, help="generated points (default: 10000)")
-    parser.add_argument("--epochs", type=int, default=50, help="of each phase; the ambient flow gets both")
-    parser.add_argument("--blocks", type=int, default=6)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--evenness", type=float, default=0.01, help="see ManifoldConfig")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--methods", type=lambda text: tuple(text.split(",")), default=METHODS)
+    parser.add_argument("--points", type=int, help="training points (default: 10000)")
+    parser.add_argument("--test", type=int, help="generated points (default: 10000)")
+    parser.add_argument("--epochs", type=int, help="of each phase; the ambient flow gets both (default: 50)")
+    parser.add_argument("--blocks", type=int)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--evenness", type=float, help="see ManifoldConfig (default: 0.01)")
+    parser.add_argument("--seed", type=int)
+    parser.set_defaults(**SETTINGS)
     options = parser.parse_args(argv)
-    if unknown := set(options.sets) - set(SETS):
-        parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(SETS)}")
+    for given, known in ((options.sets, SETS), (options.methods, METHODS)):
+        if unknown := set(given) - set(known):
+            parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(known)}")
     return options
 
 

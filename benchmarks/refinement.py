@@ -1,8 +1,9 @@
 """Refinement on the toys of LaSeR (arXiv 2106.00792): baseline, HMC, LaSeR (GAN and flows) and DCTR, by EMD and JSD.
 
 `laser-flow` trains the second flow by the likelihood of weighted latents, `laser-reverse` by the reverse divergence.
-`hmc-events` and `laser-events` take the weights of latents from the classifier of events (`pull.source = events`);
-`hmc` are long chains as the paper's, `hmc-events` one short chain a point, as in artefacts, of the step `hmc.step`.
+Those in `-events` take the weights of latents from the classifier of events (`pull.source = events`). `hmc` and
+`chains-events` are long chains as the paper's; `hmc-events` is a short chain a point from one of some candidates, as in
+artefacts, of the step `hmc.step`, and `resampling-events` the choice among these candidates alone.
 
 What is missing is run, and goes on where it was stopped; `show` prints the table with the published numbers, `draw`
 makes the picture::
@@ -57,7 +58,10 @@ if TYPE_CHECKING:
     from hepflows.refine.config import RefineConfig
     from hepflows.refine.refiner import LatentWeights
 
-METHODS = ("floor", "baseline", "hmc", "hmc-events", "laser-gan", "laser-flow", "laser-events", "laser-reverse", "dctr")
+METHODS = (
+    *("floor", "baseline", "hmc", "chains-events", "resampling-events", "hmc-events"),
+    *("laser-gan", "laser-flow", "laser-events", "laser-reverse", "dctr"),
+)
 PUBLISHED = {
     "baseline": {"gaussians": (0.28, 0.66), "donuts": (0.23, 0.27), "rings": (0.067, 0.21)},
     "hmc": {"gaussians": (0.22, 0.12), "donuts": (0.06, 0.07), "rings": (0.137, 0.07)},
@@ -74,7 +78,8 @@ QUICK = (
     "hmc.leapfrog=15",
     "hmc.step=0.02",
 )
-_OF_EVENTS = ("hmc-events", "laser-events", "laser-reverse")
+_CHAINS = ("hmc", "chains-events")
+_OF_EVENTS = ("chains-events", "resampling-events", "hmc-events", "laser-events", "laser-reverse")
 _TRUTH, _FLOOR, _SAMPLE = 101, 102, 103  # seeds
 _TOGETHER = 10_000  # points
 _DENSITY = "density.npy"  # beside result.json, for the picture
@@ -172,7 +177,7 @@ def _refined(
 ) -> tuple[Floats, dict[str, Any]]:
     """Refined latents (n, 2), and figures of them."""
     reporter, nothing = terminal_reporter(), torch.empty(n, 0)
-    if method == "hmc":
+    if method in _CHAINS:
         chains = config.hmc.chains
         chain = config.hmc.model_copy(update={"draws": max(4, -(-n // chains))})
         start = torch.from_numpy(normal_noise(_SAMPLE, 0, chains, 2))
@@ -180,8 +185,9 @@ def _refined(
         found = run_chains(density, start, chain, seed=1, reporter=reporter)
         return found.draws.reshape(-1, 2)[:n], found.summary()
     refiner: HmcRefiner | NetworkRefiner
-    if method == "hmc-events":
-        refiner = HmcRefiner(weights, config.hmc, step=config.hmc.step)
+    if method in ("resampling-events", "hmc-events"):
+        moves = {"transitions": 0} if method == "resampling-events" else {}
+        refiner = HmcRefiner(weights, config.hmc.model_copy(update=moves), step=config.hmc.step)
     elif method == "laser-gan":
         gan = train_gan(weights, nothing[:1], config.gan, seed=1, reporter=reporter)
         refiner = NetworkRefiner(gan, gan.noise_dim)
@@ -201,6 +207,7 @@ def _ratios(
 ) -> tuple[DensityRatio, LatentRatio]:
     """Weights of points and of latents; fitted once a toy and kept."""
     path = folder / "ratios.safetensors"
+    settings = config.model_dump(mode="json", include={"seed", "copies", "classifier", "pull"})
     events = DensityRatio(2, config.classifier.hidden)
     latents = LatentRatio(2, 0, config.pull.classifier.hidden)
     if not path.exists():
@@ -210,9 +217,11 @@ def _ratios(
         events, latents = pulled.events[-1].model, pulled.ratio
         modules = {"events": events, "latents": latents}
         tensors = {f"{head}/{name}": t for head, module in modules.items() for name, t in module.state_dict().items()}
-        save_checkpoint(path, tensors, pulled.summary())
+        save_checkpoint(path, tensors, {**pulled.summary(), "settings": settings})
         return events, latents
-    tensors, _ = load_checkpoint(path)
+    tensors, state = load_checkpoint(path)
+    if state.get("settings", settings) != settings:  # older files do not say
+        raise ConfigError("these classifiers have other settings", where=path, remedy="choose another --out")
     for head, module in (("events/", events), ("latents/", latents)):
         module.load_state_dict({n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)})
     return events.eval(), latents.eval()

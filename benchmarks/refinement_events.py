@@ -45,7 +45,14 @@ if TYPE_CHECKING:
 
     from benchmarks.refinement_domains import Domain
 
-SAMPLES: Final = {"weak": "weak", "dctr": "dctr", "unweighted": "dctr", "laser-flow": "laser-flow", "hmc": "hmc"}
+SAMPLES: Final = {
+    "weak": "weak",
+    "dctr": "dctr",
+    "unweighted": "dctr",
+    "laser-flow": "laser-flow",
+    "hmc": "hmc",
+    "rejection": "rejection",
+}
 """Sample that is judged -> generator that it comes from; `unweighted` are the weighted events after rejection."""
 TARGET: Final = 0.05
 """Fall of the AUC that a refinement should reach."""
@@ -78,18 +85,19 @@ def run(options: argparse.Namespace) -> None:
     n = round(0.75 * len(events))
     training, judging = (events.select(part) for part in (np.arange(n), np.arange(n, len(events))))
     settings = [*domain.refinement, *(options.set or ())]
-    found: dict[str, Any] = _known(path) or {
-        "data": domain.file,
+    given: dict[str, Any] = {
+        "data": domain.file if options.data is None else options.data.name,
         "n_training": len(training),
         "n_judging": len(judging),
         "weak": domain.weak,
         "refinement": settings,
         "classifier": {"inputs": domain.inputs, "preset": options.preset, "trainings": options.trainings},
-        "cpu_seconds": {},
-        "samples": {},
     }
-    if found["refinement"] != settings or found["n_training"] != len(training):
-        raise ConfigError("these results have other settings", where=path, remedy="choose another --out")
+    found: dict[str, Any] = _known(path) or {**given, "cpu_seconds": {}, "samples": {}}
+    if different := [name for name in given if found[name] != given[name]]:
+        raise ConfigError(
+            "these results have other settings", where=path, found=", ".join(different), remedy="choose another --out"
+        )
     for sample in (s for s in SAMPLES if s in options.samples and s not in found["samples"]):
         began = time.process_time()
         generator = _generator(domain, SAMPLES[sample], training, settings, options.out / name, reporter)

@@ -8,7 +8,11 @@ simulator adds up the joint likelihood ratio r(x, z | theta0, theta1) and the jo
 * ``ratio``: the plain ratio trick, a classifier between theta0 and theta1;
 * ``ROLR``: regression on the joint ratio (its expectation given x is the ratio of the observable likelihoods);
 * ``RASCAL``: ROLR, and the gradient of the estimated log ratio is regressed on the joint score;
-* ``SALLY``: regression of the joint score at a reference point alone: a locally sufficient statistic.
+* ``SALLY``: regression of the joint score at the reference alone, a locally sufficient statistic; as a ratio it is that
+  of the local model p(x | theta) ~ p(x | reference) exp((theta - reference) t(x)).
+
+Smearing is the last step and known, so that the truth can be had after all, from no estimator: a sum over very many
+histories, each with a Gaussian about its unsmeared observation (`true_log_ratios`).
 
     python examples/mining_gold.py      # error of each estimator against the number of events, and limits
 """
@@ -17,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +39,7 @@ if TYPE_CHECKING:
 LOW, HIGH, REFERENCE = 0.5, 2.0, 1.0
 """Range of the parameter, and the denominator of all ratios."""
 GENERATIONS, SMEARING, FLOOR = 4, 0.1, 0.05
-METHODS = ("ratio", "ROLR", "RASCAL")
+METHODS = ("ratio", "ROLR", "RASCAL", "SALLY")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +48,18 @@ class Events:
 
     Attributes:
         x: what is observed, (N, 4).
-        theta: parameter that each was simulated with, (N,).
         log_ratio: joint log p(x, z | numerator) / p(x, z | REFERENCE), (N,).
         score: joint score d/dtheta log p(x, z | theta) at the numerator, (N,).
         numerator: parameter of the ratio's numerator, (N,).
     """
 
     x: Floats
-    theta: Floats
     log_ratio: Floats
     score: Floats
     numerator: Floats
 
 
-def simulate(theta: Floats, numerator: Floats, rng: np.random.Generator) -> Events:
+def simulate(theta: Floats, numerator: Floats, rng: np.random.Generator, smearing: float = SMEARING) -> Events:
     """Simulate one event for each theta (N,), and mine the ratio and score at `numerator` (N,).
 
     In each generation a parton of energy fraction e splits with probability s(theta) = 1 - exp(-theta e); the larger
@@ -91,26 +94,35 @@ def simulate(theta: Floats, numerator: Floats, rng: np.random.Generator) -> Even
     clean = np.stack(
         [partons[:, 0], partons[:, 1], np.log((partons > FLOOR).sum(1)), -(shares * np.log(shares)).sum(1)], axis=1
     )
-    x = clean + SMEARING * rng.normal(size=clean.shape)
-    return Events(x=x, theta=theta, log_ratio=log_ratio, score=score, numerator=numerator)
+    x = clean + smearing * rng.normal(size=clean.shape)
+    return Events(x=x, log_ratio=log_ratio, score=score, numerator=numerator)
 
 
-def training_events(n: int, seed: int) -> Events:
-    """Half of the events from numerators that are uniform in the range, half from the reference."""
-    rng = np.random.default_rng(seed)
-    numerator = rng.uniform(LOW, HIGH, n)
-    theta = np.where(np.arange(n) % 2 == 0, numerator, REFERENCE)
-    return simulate(theta, numerator, rng)
+@torch.no_grad()
+def true_log_ratios(x: Floats, grid: Floats, *, histories: int = 100_000, seed: int = 0) -> Floats:
+    """The truth (N, G), by Monte Carlo over histories of all parameters, so that no weight exceeds G + 1."""
+    mixture = np.append(grid, REFERENCE)
+    theta = mixture[np.arange(histories) % len(mixture)]
+    # the same seed makes the same histories: only what is mined differs
+    made = [simulate(theta, np.full(histories, t), np.random.default_rng(seed), smearing=0.0) for t in mixture]
+    joint = np.exp([events.log_ratio for events in made])
+    weights = torch.tensor((joint / joint.mean(0)).T, dtype=torch.float32)
+    clean, observed = (torch.tensor(part / SMEARING, dtype=torch.float32) for part in (made[0].x, x))
+    parts = [torch.exp(-0.5 * torch.cdist(part, clean).square()) @ weights for part in observed.split(200)]
+    density = torch.cat(parts).double().numpy()
+    return np.asarray(np.log(density[:, :-1] / density[:, -1:]))
+
+
+def _network(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
 
 
 class LogRatio(nn.Module):
     """log r(x | theta, REFERENCE), exactly 0 at the reference: a network of (x, theta) times theta - REFERENCE."""
 
-    def __init__(self, width: int = 48) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.network = nn.Sequential(
-            nn.Linear(5, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1)
-        )
+        self.network = _network(5, 48)
 
     def forward(self, x: Tensor, theta: Tensor) -> Tensor:
         """(N, 4) and (N,) to (N,)."""
@@ -119,22 +131,45 @@ class LogRatio(nn.Module):
         return out
 
 
-def train_ratio(events: Events, method: str, *, steps: int = 1000, weight: float = 0.1, seed: int = 1) -> LogRatio:
-    """Train one of `METHODS`.
+class LocalRatio(nn.Module):
+    """log r(x | theta, REFERENCE) of SALLY's local model, normalised over events (M, 4) of the reference."""
 
-    Args:
-        events: what `training_events` gives.
-        method: of `METHODS`.
-        steps: of Adam.
-        weight: of the score's part in RASCAL.
-        seed: of weights and batches.
-    """
+    def __init__(self, reference: Tensor) -> None:
+        super().__init__()
+        self.reference, self.score = reference, _network(4, 32)
+
+    def forward(self, x: Tensor, theta: Tensor) -> Tensor:
+        """(N, 4) and (N,) to (N,)."""
+        value, which = theta.unique(return_inverse=True)
+        logs = (value[:, None] - REFERENCE) * self.score(2 * self.reference - 1)[:, 0]
+        norm = torch.logsumexp(logs, dim=1) - math.log(len(self.reference))
+        out: Tensor = self.score(2 * x - 1)[:, 0] * (theta - REFERENCE) - norm[which]
+        return out
+
+
+def train(method: str, n: int, *, steps: int = 1000, seed: int = 1) -> nn.Module:
+    """Train one of `METHODS` on n events."""
+    rng = np.random.default_rng(seed)
+    numerator = np.full(n, REFERENCE) if method == "SALLY" else rng.uniform(LOW, HIGH, n)
+    # half of the events from the numerators, half from the reference
+    events = simulate(np.where(np.arange(n) % 2 == 0, numerator, REFERENCE), numerator, rng)
     torch.manual_seed(seed)
+    model: nn.Module
+    if method == "SALLY":
+        x, score = (torch.tensor(part, dtype=torch.float32) for part in (events.x, events.score))
+        model = local = LocalRatio(x)
+        _descend(model, lambda rows: (local.score(2 * x[rows] - 1)[:, 0] - score[rows]).square().mean(), n, steps)
+    else:
+        model = LogRatio()
+        _descend(model, _ratio_loss(model, events, method), n, steps)
+    return model
+
+
+def _ratio_loss(model: nn.Module, events: Events, method: str, weight: float = 0.5) -> Callable[[Tensor], Tensor]:
     x, log_ratio, score, numerator = (
         torch.tensor(part, dtype=torch.float32) for part in (events.x, events.log_ratio, events.score, events.numerator)
     )
     from_numerator = (torch.arange(len(x)) % 2 == 0).float()
-    model = LogRatio()
 
     def loss_of(rows: Tensor) -> Tensor:
         given = numerator[rows].requires_grad_(method == "RASCAL")
@@ -152,19 +187,7 @@ def train_ratio(events: Events, method: str, *, steps: int = 1000, weight: float
             loss = loss + weight * (label * (slope - score[rows]) ** 2).mean()
         return loss
 
-    _descend(model, loss_of, len(x), steps)
-    return model
-
-
-def train_sally(n: int, *, steps: int = 1000, seed: int = 1) -> nn.Module:
-    """Regress the joint score at the reference on x, with n events of the reference."""
-    reference = np.full(n, REFERENCE)
-    events = simulate(reference, reference, np.random.default_rng(seed))
-    torch.manual_seed(seed)
-    x, score = (torch.tensor(part, dtype=torch.float32) for part in (events.x, events.score))
-    model = nn.Sequential(nn.Linear(4, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
-    _descend(model, lambda rows: (model(2 * x[rows] - 1)[:, 0] - score[rows]).square().mean(), n, steps)
-    return model
+    return loss_of
 
 
 def _descend(model: nn.Module, loss_of: Callable[[Tensor], Tensor], n: int, steps: int) -> None:
@@ -181,66 +204,59 @@ def _descend(model: nn.Module, loss_of: Callable[[Tensor], Tensor], n: int, step
 
 
 @torch.no_grad()
-def log_ratios(model: LogRatio, x: Floats, grid: Floats) -> Floats:
+def log_ratios(model: nn.Module, x: Floats, grid: Floats) -> Floats:
     """Estimates (N, G) of log r(x | theta, REFERENCE) for events (N, 4) and parameters (G,)."""
     given = torch.tensor(x, dtype=torch.float32)
     columns = [model(given, torch.full((len(given),), float(theta))) for theta in grid]
     return torch.stack(columns, dim=1).double().numpy()
 
 
-def interval(statistic: Floats, observed: Floats, grid: Floats, level: float) -> NDArray[np.bool_]:
-    """Neyman construction: which parameters are in the interval of each observation.
+def limits(
+    estimate: Callable[[Floats, Floats], Floats], *, events: int, toys: int, seed: int, level: float = 0.9
+) -> tuple[float, float]:
+    """Coverage and length of intervals by Neyman's construction, in the mean over true parameters of a grid.
 
     Args:
-        statistic: of toys at each parameter, (G, T), large where the parameter is disfavoured.
-        observed: of observations at each parameter, (K, G).
-        grid: parameters (G,).
+        estimate: of log ratios (N, G) for events (N, 4) and parameters (G,).
+        events: of an experiment.
+        toys: experiments at each parameter for the construction, and as many others for the test.
+        seed: of all experiments.
         level: of confidence.
     """
-    if statistic.shape[0] != len(grid) or observed.shape[1] != len(grid):
-        raise ValueError(f"toys {statistic.shape} and observations {observed.shape} do not fit {len(grid)} parameters")
-    return np.asarray(observed <= np.quantile(statistic, level, axis=1)[None, :])
-
-
-def profile_statistic(log_ratio: Floats) -> Floats:
-    """-2 log of the likelihood over its largest value on the grid, from summed log ratios (..., G)."""
-    return np.asarray(2 * (log_ratio.max(-1, keepdims=True) - log_ratio))
-
-
-def limits(
-    model: LogRatio, theta: float, *, events: int, toys: int, seed: int, level: float = 0.9
-) -> tuple[float, float]:
-    """Coverage of theta and mean length of intervals from experiments of some events each, toys at every grid point."""
     grid = np.linspace(LOW, HIGH, 13)
     rng = np.random.default_rng(seed)
 
-    def experiments(truth: float, n: int) -> Floats:
-        t = np.full(n * events, truth)
-        found = log_ratios(model, simulate(t, t, rng).x, grid)
-        return profile_statistic(found.reshape(n, events, -1).sum(1))
+    def statistic(truth: float) -> Floats:  # (toys, G), -2 log of the likelihood over its largest value
+        t = np.full(toys * events, truth)
+        summed = estimate(simulate(t, t, rng).x, grid).reshape(toys, events, -1).sum(1)
+        return np.asarray(2 * (summed.max(1, keepdims=True) - summed))
 
-    statistic = np.stack([experiments(truth, toys)[:, k] for k, truth in enumerate(grid)])
-    observed = experiments(theta, toys)
-    inside = interval(statistic, observed, grid, level)
-    at = int(np.argmin(np.abs(grid - theta)))
-    return float(inside[:, at].mean()), float(inside.mean() * (HIGH - LOW))
+    threshold = np.array([np.quantile(statistic(truth)[:, k], level) for k, truth in enumerate(grid)])
+    inside = np.stack([statistic(truth) <= threshold for truth in grid])  # (G truths, toys, G)
+    return float(np.einsum("ktk->kt", inside).mean()), float(inside.mean() * (HIGH - LOW))
 
 
 def main() -> None:
-    """Error of the estimators against the best one trained, and limits."""
-    grid = np.array([0.6, 1.5])
-    t = np.full(2000, REFERENCE)
+    """Error of the estimators against the truth and limits, in the mean over three trainings."""
+    grid = np.array([0.6, 0.8, 1.25, 1.5, 2.0])
+    t = np.full(1000, REFERENCE)
     x = simulate(t, t, np.random.default_rng(9)).x
-    trained = train_ratio(training_events(200_000, 7), "RASCAL", steps=6000)
-    best, slope = log_ratios(trained, x, grid), log_ratios(trained, x, np.array([REFERENCE + 0.05]))[:, 0]
-    for n in (1000, 10_000):
-        local = train_sally(n)(2 * torch.tensor(x, dtype=torch.float32) - 1)[:, 0].detach().numpy()
-        print(f"{n:7} SALLY   correlation with the slope of log r {np.corrcoef(local, slope)[0, 1]:.3f}")
+    true = true_log_ratios(x, grid)
+    coverage, length = limits(partial(true_log_ratios, histories=5000), events=20, toys=400, seed=5)
+    print(f"   true ratio: 90 % limits cover {coverage:.3f}, length {length:.3f}")
+    for n in (300, 1000, 3000, 10_000):
         for method in METHODS:
-            model = train_ratio(training_events(n, 3), method)
-            error = float(np.sqrt(((log_ratios(model, x, grid) - best) ** 2).mean()))
-            coverage, length = limits(model, 1.25, events=20, toys=300, seed=5)
-            print(f"{n:7} {method:7} error of log r {error:.3f}; 90 % limits cover {coverage:.2f}, length {length:.2f}")
+            found = []
+            for seed in (1, 2, 3):
+                estimate = partial(log_ratios, train(method, n, seed=seed))
+                error = float(np.sqrt(((estimate(x, grid) - true) ** 2).mean()))
+                found.append((error, *limits(estimate, events=20, toys=400, seed=5)))
+            error, coverage, length = np.mean(found, axis=0)
+            spread = np.std(found, axis=0, ddof=1)
+            print(
+                f"{n:7} {method:7} error of log r {error:.3f} +- {spread[0]:.3f}; 90 % limits cover {coverage:.3f}, "
+                f"length {length:.3f} +- {spread[2]:.3f}"
+            )
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ class Events:
     Attributes:
         x: what is observed, (N, 4).
         log_ratio: joint log p(x, z | numerator) / p(x, z | REFERENCE), (N,).
-        score: joint score d/dtheta log p(x, z | theta) at the numerator, (N,).
-        numerator: parameter of the ratio's numerator, (N,).
+        score: joint score d/dtheta log p(x, z | theta) at the ratio's numerator, (N,).
+        numerator: parameter of the numerator, (N,).
     """
 
     x: Floats
@@ -154,14 +154,13 @@ def train(method: str, n: int, *, steps: int = 1000, seed: int = 1) -> nn.Module
     # half of the events from the numerators, half from the reference
     events = simulate(np.where(np.arange(n) % 2 == 0, numerator, REFERENCE), numerator, rng)
     torch.manual_seed(seed)
-    model: nn.Module
     if method == "SALLY":
         x, score = (torch.tensor(part, dtype=torch.float32) for part in (events.x, events.score))
-        model = local = LocalRatio(x)
-        _descend(model, lambda rows: (local.score(2 * x[rows] - 1)[:, 0] - score[rows]).square().mean(), n, steps)
-    else:
-        model = LogRatio()
-        _descend(model, _ratio_loss(model, events, method), n, steps)
+        local = LocalRatio(x)
+        _descend(local, lambda rows: (local.score(2 * x[rows] - 1)[:, 0] - score[rows]).square().mean(), n, steps)
+        return local
+    model = LogRatio()
+    _descend(model, _ratio_loss(model, events, method), n, steps)
     return model
 
 
@@ -214,15 +213,7 @@ def log_ratios(model: nn.Module, x: Floats, grid: Floats) -> Floats:
 def limits(
     estimate: Callable[[Floats, Floats], Floats], *, events: int, toys: int, seed: int, level: float = 0.9
 ) -> tuple[float, float]:
-    """Coverage and length of intervals by Neyman's construction, in the mean over true parameters of a grid.
-
-    Args:
-        estimate: of log ratios (N, G) for events (N, 4) and parameters (G,).
-        events: of an experiment.
-        toys: experiments at each parameter for the construction, and as many others for the test.
-        seed: of all experiments.
-        level: of confidence.
-    """
+    """Coverage and length of Neyman's intervals, in the mean over true parameters; other toys construct than test."""
     grid = np.linspace(LOW, HIGH, 13)
     rng = np.random.default_rng(seed)
 
@@ -243,7 +234,7 @@ def main() -> None:
     x = simulate(t, t, np.random.default_rng(9)).x
     true = true_log_ratios(x, grid)
     coverage, length = limits(partial(true_log_ratios, histories=5000), events=20, toys=400, seed=5)
-    print(f"   true ratio: 90 % limits cover {coverage:.3f}, length {length:.3f}")
+    print(f"true ratio: 90 % limits cover {coverage:.3f}, length {length:.3f}")
     for n in (300, 1000, 3000, 10_000):
         for method in METHODS:
             found = []
@@ -252,11 +243,7 @@ def main() -> None:
                 error = float(np.sqrt(((estimate(x, grid) - true) ** 2).mean()))
                 found.append((error, *limits(estimate, events=20, toys=400, seed=5)))
             error, coverage, length = np.mean(found, axis=0)
-            spread = np.std(found, axis=0, ddof=1)
-            print(
-                f"{n:7} {method:7} error of log r {error:.3f} +- {spread[0]:.3f}; 90 % limits cover {coverage:.3f}, "
-                f"length {length:.3f} +- {spread[2]:.3f}"
-            )
+            print(f"{n:7} {method:7} error {error:.3f}; 90 % limits cover {coverage:.3f}, length {length:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
 """Resonant anomaly search on jets: ANODE and CATHODE.
 
-A signal of unknown kind is looked for in a window of a resonant mass. Background is learned outside of the window
-(side bands) and interpolated into it by a flow p_B(x | m):
+Background is learned outside of a window of a resonant mass, and interpolated into it by a flow p_B(x | m):
 
 * ANODE (Nachman and Shih, arXiv:2001.04990): score p_data(x | m) / p_B(x | m), with flows inside the window;
 * CATHODE (Hallin et al., arXiv:2109.00546): a classifier between data in the window and samples of p_B at its masses.
 
-No event of the window is scored by what was trained on it: ANODE would find 6 deviations in jets without any signal.
-Excesses are counted against samples of p_B, which are scored alike.
-
-Jets are the packaged top jets, with random masses from a falling spectrum, so that substructure does not know the mass.
+No event of the window is scored by what was trained on it: else ANODE finds 6 deviations in jets without any signal.
+Excesses are counted against samples of p_B. Jets are the packaged top jets, with random masses from a falling spectrum.
 The signal, at masses about a resonance, are jets of the lowest tau32 after noise, so that it overlaps with the rest.
 
     python examples/resonance_search.py
@@ -127,10 +124,8 @@ def _out_of_fold(x: Floats, label: NDArray[np.bool_], *, seed: int, folds: int =
     fold, scores = np.random.default_rng(seed).integers(0, folds, len(x)), np.empty(len(x))
     for k in range(folds):
         train = fold != k
-        trees = HistGradientBoostingClassifier(
-            max_iter=40, max_leaf_nodes=8, class_weight="balanced", random_state=seed
-        )
-        scores[~train] = trees.fit(x[train], label[train]).predict_proba(x[~train])[:, 1]
+        tree = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=8, class_weight="balanced", random_state=seed)
+        scores[~train] = tree.fit(x[train], label[train]).predict_proba(x[~train])[:, 1]
     return scores
 
 
@@ -147,7 +142,7 @@ def main() -> None:
         window, scores = search(mix(x, noisy < np.quantile(noisy, 0.1), fraction, seed=1))
         print(f"{len(window.x)} events in the window, {window.signal.sum()} of them signal")
         for name, score in scores.items():
-            auc = f"AUC {roc_auc_score(window.signal, score.data):.3f}, " if window.signal.any() else ""
+            auc = f"AUC {roc_auc_score(window.signal, score.data):.3f}, " if fraction else ""
             print(f"  {name}: {auc}excess of {score.excess():.1f} deviations")
 
 

@@ -254,7 +254,7 @@ def test_rejection_gives_up_with_numbers():
     ratio = LatentRatio(2, 0, (4,))
     ratio.ratio.log_limit.fill_(50.0)  # candidates are kept with probability e^-50
     refiner = RejectionRefiner(ratio, RejectionConfig(tries=32))
-    with pytest.raises(RefinementError, match="5 of 5 events after 32 tries"):
+    with pytest.raises(RefinementError, match="5 of 5 events of a batch after 32 tries"):
         refiner.draw(torch.empty(5, 0), seed=0, first_event=0)
 
 

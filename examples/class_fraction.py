@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hepflows.flow import ConditionalFlow
+
     Floats = NDArray[np.float64]
     Ratio = Callable[[Floats], Floats]
 
@@ -57,19 +59,8 @@ def flow_ratio(quarks: Floats, gluons: Floats, *, epochs: int = 20, seed: int = 
     """The same from the likelihoods of two flows."""
     scaling = Scaling([False] * quarks.shape[1])
     scaling.fit(torch.tensor(quarks), torch.tensor(gluons))
-    settings = TrainingConfig(epochs=epochs, batch_size=100, learning_rate=3e-3, schedule="cosine")
-    flows = []
-    for sample in (quarks, gluons):
-        y = scaling(torch.tensor(sample, dtype=torch.float32))[0]
-        with seeded(seed):
-            flow = autoregressive_flow(y.shape[1], 0, NetworkConfig(blocks=3, hidden=(32, 32)))
-        n = len(y) // 10
-        parts = y[n:], y[:n]
-        objective = MaximumLikelihood(
-            flow, lambda rows, train=parts[0]: (train[rows], None), lambda held=parts[1]: (held, None)
-        )
-        fit(flow, objective, len(y) - n, settings, seed=seed)
-        flows.append(flow)
+    scaled = [scaling(torch.tensor(sample, dtype=torch.float32))[0] for sample in (quarks, gluons)]
+    flows = [_density(y, epochs=epochs, seed=seed) for y in scaled]
 
     @torch.no_grad()
     def ratio(x: Floats) -> Floats:
@@ -79,6 +70,16 @@ def flow_ratio(quarks: Floats, gluons: Floats, *, epochs: int = 20, seed: int = 
     return ratio
 
 
+def _density(y: torch.Tensor, *, epochs: int, seed: int) -> ConditionalFlow:
+    with seeded(seed):
+        flow = autoregressive_flow(y.shape[1], 0, NetworkConfig(blocks=3, hidden=(32, 32)))
+    n = len(y) // 10
+    objective = MaximumLikelihood(flow, lambda rows: (y[n:][rows], None), lambda: (y[:n], None))
+    settings = TrainingConfig(epochs=epochs, batch_size=100, learning_rate=3e-3, schedule="cosine")
+    fit(flow, objective, len(y) - n, settings, seed=seed)
+    return flow
+
+
 def calibrated(ratio: Ratio, quarks: Floats, gluons: Floats, *, bins: int = 20) -> Ratio:
     """The ratio of the densities of `ratio` itself, from histograms of jets (N, D) and (M, D) that it has not seen."""
     seen = [ratio(quarks), ratio(gluons)]
@@ -86,7 +87,11 @@ def calibrated(ratio: Ratio, quarks: Floats, gluons: Floats, *, bins: int = 20) 
     # half a jet more in each bin, so that no ratio is infinite
     counts = [np.bincount(np.digitize(values, edges), minlength=bins) + 0.5 for values in seen]
     table = (counts[0] / counts[0].sum()) / (counts[1] / counts[1].sum())
-    return lambda x: np.asarray(table[np.digitize(ratio(x), edges)])
+
+    def looked_up(x: Floats) -> Floats:
+        return np.asarray(table[np.digitize(ratio(x), edges)])
+
+    return looked_up
 
 
 def experiments(

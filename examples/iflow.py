@@ -60,7 +60,8 @@ class _Logistic(torch.nn.Module):
         return (torch.nn.functional.logsigmoid(z) + torch.nn.functional.logsigmoid(-z)).sum(-1)
 
     def from_noise(self, noise: Tensor, context: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        return torch.special.ndtr(noise.double()).clamp(_SQUEEZE, 1 - _SQUEEZE).logit().to(noise.dtype)
+        z: Tensor = torch.special.ndtr(noise.double()).clamp(_SQUEEZE, 1 - _SQUEEZE).logit().to(noise.dtype)
+        return z
 
 
 def log_density(flow: ConditionalFlow, x: Tensor) -> Tensor:

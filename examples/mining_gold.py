@@ -230,8 +230,7 @@ def limits(
 def main() -> None:
     """Error of the estimators against the truth and limits, in the mean over three trainings."""
     grid = np.array([0.6, 0.8, 1.25, 1.5, 2.0])
-    t = np.full(1000, REFERENCE)
-    x = simulate(t, t, np.random.default_rng(9)).x
+    x = simulate(t := np.full(1000, REFERENCE), t, np.random.default_rng(9)).x
     true = true_log_ratios(x, grid)
     coverage, length = limits(partial(true_log_ratios, histories=5000), events=20, toys=400, seed=5)
     print(f"true ratio: 90 % limits cover {coverage:.3f}, length {length:.3f}")
@@ -243,7 +242,8 @@ def main() -> None:
                 error = float(np.sqrt(((estimate(x, grid) - true) ** 2).mean()))
                 found.append((error, *limits(estimate, events=20, toys=400, seed=5)))
             error, coverage, length = np.mean(found, axis=0)
-            print(f"{n:7} {method:7} error {error:.3f}; 90 % limits cover {coverage:.3f}, length {length:.3f}")
+            text = f"{n:7} {method:7} error {error:.3f}; 90 % limits cover {coverage:.3f}, length {length:.3f}"
+            print(f"{text} +- {np.std(found, axis=0, ddof=1)[2]:.3f}")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Posterior:
         context = self.observables(torch.tensor(x, dtype=torch.float32))[0]
         deposit = deposit_gev(x)
         y, log_det = self.response(torch.tensor(energy_gev[:, None] / deposit, dtype=torch.float32))
-        return (self.flow.log_prob(y, context) + log_det).double().numpy() - np.log(deposit[:, 0])
+        return np.asarray((self.flow.log_prob(y, context) + log_det).double().numpy() - np.log(deposit[:, 0]))
 
 
 def deposit_gev(x: Floats) -> Floats:

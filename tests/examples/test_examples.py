@@ -100,7 +100,7 @@ def test_limits_of_gold_cover_and_are_shorter_than_those_of_the_plain_ratio(exam
         partial(gold.log_ratios, gold.train(method, 300, steps=400, seed=3)) for method in gold.METHODS[::2]
     )
     nothing = np.random.default_rng(0).normal(size=(1500, 13))
-    found = [limits(estimate) for estimate in (better, plain, lambda x, grid: nothing)]
+    found = [limits(estimate) for estimate in (better, plain, lambda *_: nothing)]
     # 13 x 150 experiments, against thresholds that have the error of as many: limits cover whatever the estimate
     for coverage, _ in found:
         assert coverage == pytest.approx(0.9, abs=4 * (2 * 0.9 * 0.1 / (13 * 150)) ** 0.5)
@@ -236,6 +236,7 @@ def test_the_class_fraction_is_estimated_and_covered(example, learn: str) -> Non
     estimates, statistic = inference.experiments(ratio, *parts[1], 0.3, n=200, toys=300, seed=2)
     # the jets of the calibration are as many as in five samples of 200, so that the estimate is off by half its error
     assert estimates.mean() == pytest.approx(0.3, abs=1.5 * estimates.std())
+    # three binomial errors of the test and the threshold, of 300 toys each
     assert inference.coverage(statistic, threshold) == pytest.approx(0.68, abs=0.12)
     assert inference.coverage(statistic, inference.WILKS_68) == pytest.approx(0.68, abs=0.12)
 

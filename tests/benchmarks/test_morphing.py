@@ -94,6 +94,8 @@ def test_a_run_goes_on_and_its_table_has_every_cell(tmp_path: Path, capsys) -> N
     assert morphing.main(["draw", "--out", str(tmp_path), "--test", "500", "--kinds", "unconditional"]) == 0
     assert [path.name for path in tmp_path.rglob("*.png")] == ["unconditional-star-checkerboard.png"]
     assert morphing.main(["run", "--out", str(tmp_path / "x"), *TINY, "--set", "base.bloks=1"]) == 2
+    assert morphing.main(["spread", "--out", str(tmp_path)]) == 2
+    assert "needs other seeds" in capsys.readouterr().err
 
 
 def test_manifolds_are_compared_with_ambient_flows(tmp_path: Path, capsys) -> None:
@@ -126,6 +128,19 @@ def test_the_page_quotes_the_results_and_the_penalty_moves_least() -> None:
     out = ROOT / "benchmarks" / "results" / "morphing"
     page = (ROOT / "docs" / "morphing.md").read_text(encoding="utf-8")
     assert morphing.table(out).rstrip("\n") in page
+    seeds = sorted((ROOT / "benchmarks" / "results" / "morphing_seeds").iterdir())
+    assert morphing.spread([out, *seeds]) in page
+    for name, option in (
+        ("learning_rate", "--learning-rate 2e-4"),
+        ("weight_decay", "--set transport_training.optimizer=adamw --set transport_training.weight_decay=0.1"),
+        ("base_epochs", "--base-epochs 60"),
+    ):
+        tries = ROOT / "benchmarks" / "results" / "morphing_tries" / name / "unconditional"
+        moved = [
+            json.loads((tries / pair / "identity" / "result.json").read_text("utf-8"))["moved"]["value"]
+            for pair in ("four_circles-to-four_circles", "star-to-star")
+        ]
+        assert f"| `{option}` | {moved[0]:.3f} | {moved[1]:.3f} |" in page
     least = {"different": 0, "identical": 0}
     cells = sorted(out.glob("*/*"))
     assert len(cells) == 18

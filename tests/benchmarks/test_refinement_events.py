@@ -61,6 +61,15 @@ def test_the_page_quotes_what_the_reverse_divergence_reaches():
     assert refined["weak_auc"] - refined["auc"] >= TARGET
 
 
+def test_the_page_quotes_what_rejection_reaches():
+    found = collect(ROOT / "benchmarks" / "results" / "refinement_sampling")
+    assert table(found) in (ROOT / "docs" / "refinement.md").read_text(encoding="utf-8")
+    for entry in found.values():
+        refined = entry["samples"]["rejection"]
+        assert refined["weak_auc"] - refined["auc"] >= TARGET
+        assert refined["effective"] == refined["n"]
+
+
 def test_weights_count_in_the_judgement():
     showers = cf.read_showers(cf.embedded_showers_path(), first=600)
     half = showers.select(slice(0, 300))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hepflows.train.progress import Reporter
 
 _TEST_PART = (0.8, 1.0)
+_DISTILLATIONS = ("student", "student_likelihood")  # directories of checkpoints
 
 
 class CaloTask:
@@ -164,15 +165,17 @@ class CaloTask:
     ) -> Path:
         """Train a student for a saved teacher; checkpoints are kept beside `out`."""
         from calofast.training import Run, distill
-        from hepflows.train.run import checkpoints_beside
+        from hepflows.train.run import checkpoints_beside, remove_checkpoints
 
         generator = self.load(teacher)
         _require_same(config, generator.config)
         with _opened(config.data, data_path) as showers:
-            folder = checkpoints_beside(out, resume=resume, force=force)
+            folder = checkpoints_beside(out, _DISTILLATIONS, resume=resume, force=force)
             run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
             student = distill(generator, showers, student=config.student, run=run)
-        return student.save(out, force=force or resume)
+        saved = student.save(out, force=force or resume)
+        remove_checkpoints(folder, _DISTILLATIONS)
+        return saved
 
     @property
     def datasets(self) -> tuple[DataSet, ...]:

@@ -18,6 +18,8 @@ from hepflows.commands.options import (  # noqa: TC001 - cyclopts reads the anno
 )
 from hepflows.refine.methods import Method  # noqa: TC001 - cyclopts reads the annotations
 
+_ROUNDS = ("round_*",)
+
 
 def refine(
     artefact: Path,
@@ -56,15 +58,21 @@ def refine(
         resolve_device,
         terminal_reporter,
     )
-    from hepflows.errors import ConfigError
+    from hepflows.errors import ConfigError, OutputError
     from hepflows.files import check_output, require_file, sha256_of
     from hepflows.refine import refine as refined
     from hepflows.refine.methods import CHECKPOINTED
     from hepflows.refine.settings import read_settings
-    from hepflows.train.run import checkpoints_beside, remove_old
+    from hepflows.train.run import checkpoints_beside, remove_checkpoints
 
     settings = read_settings(config, set_ or ())
     require_file(data, "data file")
+    if resume and out.exists() and not force:
+        raise OutputError(
+            "output exists already",
+            where=out,
+            remedy="add --force to --resume to replace it when the refinement is finished, or choose another --out",
+        )
     check_output(out, force=force, directory=True)
     if resume and method not in CHECKPOINTED:
         raise ConfigError(
@@ -79,7 +87,9 @@ def refine(
     task = registry.task(generator.task)
     registry.require_own_file(task, data)
     events = task.read(data, **parse_reading(read))
-    folder = checkpoints_beside(out, resume=resume, force=force)
+    folder = None
+    if method in CHECKPOINTED:
+        folder = checkpoints_beside(out, _ROUNDS, resume=resume, force=force)
     reporter = terminal_reporter()
     found = refined(
         generator,
@@ -93,5 +103,6 @@ def refine(
         provenance={"data_file": data.name, "data_sha256": sha256_of(data), "n_events": len(events)},
     )
     found.save(out, force=force)
-    remove_old(folder)
+    if folder is not None:
+        remove_checkpoints(folder, _ROUNDS)
     reporter.message(f"{found.document['kind']}: {out}")

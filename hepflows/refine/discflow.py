@@ -95,6 +95,7 @@ def discflow(
     for number in range(settings.rounds):
         seed = seed_of(config.seed, "discflow", number)
         samples = make_samples(tuning.generator(), events, adapter, copies=config.copies, seed=seed, reporter=reporter)
+        given = () if samples.reference_weights is None else (samples.reference_weights,)
         weights, figures = _event_weights(samples, config, seed=seed, device=device, reporter=reporter)
         reporter.message(f"round {number + 1}: AUC of the classifier {figures['auc']:.3f}")
         result = fit(
@@ -107,7 +108,7 @@ def discflow(
             directory=None if directory is None else directory / f"round_{number + 1}",
             resume=resume,
             reporter=reporter,
-            identity=identity(config.model_dump_json(), samples.reference, *begins),
+            identity=identity(config.model_dump_json(), samples.reference, *given, *begins),
         )
         rounds.append({**figures, **result.summary()})
     return tuning.generator(

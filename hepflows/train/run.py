@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
 
 from hepflows.errors import OutputError
@@ -14,7 +15,7 @@ from hepflows.train.checkpoint import KEPT
 from hepflows.train.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
@@ -65,14 +66,23 @@ def training_folder(out: Path, *, resume: bool) -> Path:
     return folder
 
 
-def checkpoints_beside(out: Path, *, resume: bool, force: bool) -> Path:
+def checkpoints_beside(out: Path, trainings: Sequence[str], *, resume: bool, force: bool) -> Path:
     """The folder ``OUT-training`` for the checkpoints of an artefact `out`: as it was left if `resume`, else gone.
+
+    Args:
+        out: where the artefact will be.
+        trainings: names of the directories that its trainings make there, ``round_*`` for all that begin so.
+        resume: go on where a training was stopped.
+        force: give up what a stopped training has left.
 
     Raises:
         OutputError: there is nothing to resume; a stopped training would be lost, and `force` is false; or what lies
-            there is no training's and stays.
+            there is of no such training, and stays.
     """
-    folder = out.resolve().with_name(f"{out.resolve().name}-training")
+    name = out.resolve().name
+    if not name:
+        raise OutputError("no artefact can be here", where=out, remedy="name a directory inside")
+    folder = out.resolve().with_name(f"{name}-training")
 
     def prepare() -> None:
         if resume and not folder.is_dir():
@@ -81,7 +91,7 @@ def checkpoints_beside(out: Path, *, resume: bool, force: bool) -> Path:
             )
         if not os.path.lexists(folder):
             return
-        if not _only_checkpoints(folder):
+        if not _only_checkpoints(folder, trainings):
             raise OutputError(
                 "checkpoints would be kept here, but something else lies here",
                 where=folder,
@@ -94,18 +104,45 @@ def checkpoints_beside(out: Path, *, resume: bool, force: bool) -> Path:
                 remedy="--resume continues it, --force starts anew, or name another --out",
             )
         if not resume:
-            shutil.rmtree(folder)
+            _remove(folder)
 
     distributed.current().on_first(prepare)
     return folder
 
 
-def _only_checkpoints(folder: Path) -> bool:
-    """Whether a folder holds nothing but what trainings write."""
-    if folder.is_symlink() or not folder.is_dir():
+def remove_checkpoints(folder: Path, trainings: Sequence[str]) -> None:
+    """Remove the folder of `checkpoints_beside` after the last step, unless something else has come to lie there."""
+
+    def remove() -> None:
+        if folder.is_dir() and _only_checkpoints(folder, trainings):
+            _remove(folder)
+
+    distributed.current().on_first(remove)
+
+
+def _remove(folder: Path) -> None:
+    """What is in a folder, and the folder itself unless it is a link to another disk."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not folder.is_symlink():
+        folder.rmdir()
+
+
+def _only_checkpoints(folder: Path, trainings: Sequence[str]) -> bool:
+    """Whether a folder holds nothing but what these trainings write, and hidden files of file systems."""
+    if not folder.is_dir():
         return False
-    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    return all(path.name in KEPT or (path.name.startswith(".") and path.name.endswith(".tmp")) for path in files)
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            return False
+        inside = path.relative_to(folder).parts
+        if path.is_dir():
+            known = len(inside) == 1 and any(fnmatchcase(path.name, name) for name in trainings)
+        else:
+            known = path.name.startswith(".") or (len(inside) == 2 and path.name in KEPT)
+        if not known:
+            return False
+    return True
 
 
 def remove_old(folder: Path) -> None:

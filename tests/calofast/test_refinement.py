@@ -21,7 +21,7 @@ from exporters.events import ExportedGenerator
 from hepflows import registry
 from hepflows.classifier import ClassifierConfig
 from hepflows.cli import main
-from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, GeometryError
+from hepflows.errors import ArtefactError, ConditionError, ConfigError, DataError, GeometryError, TrainingError
 from hepflows.refine import refine
 from hepflows.refine.config import (
     DiscFlowConfig,
@@ -421,13 +421,22 @@ def test_checkpoints_of_a_refinement(generator, showers, make_showers, tmp_path:
     code, shown = run("own", "--resume")
     assert code == 2
     assert "output exists already" in shown
+    assert "add --force to --resume" in shown
     assert run("own", "--force")[0] == 0
+    assert not folder.exists()
+
+
+def test_fine_tuning_with_other_weights_is_not_resumed(generator, showers, tmp_path: Path):
+    refine(generator, showers, "discflow", CONFIG, directory=tmp_path)
+    weights = np.linspace(0.5, 1.5, len(showers), dtype=np.float32)
+    with pytest.raises(TrainingError, match="belongs to another training"):
+        refine(generator, replace(showers, weights=weights), "discflow", CONFIG, directory=tmp_path, resume=True)
 
 
 def test_what_lies_where_checkpoints_would_is_kept(generator, tmp_path: Path, capsys):
     generator.save(tmp_path / "student-training")
     registry.task("calofast").write(read_showers(embedded_showers_path(), first=10), tmp_path / "e.h5")
     for artefact in ("student-training", "absent"):
-        command = ["refine", str(tmp_path / artefact), "--data", str(tmp_path / "e.h5"), "--method", "dctr"]
+        command = ["refine", str(tmp_path / artefact), "--data", str(tmp_path / "e.h5"), "--method", "laser-flow"]
         assert main([*command, "--out", str(tmp_path / "student"), "--force", "--device", "cpu"]) == 2
     assert registry.load(tmp_path / "student-training").kind == "teacher"

@@ -169,18 +169,28 @@ def test_data_are_scored_by_flows_that_have_not_seen_them(example, monkeypatch) 
     """Scores by a flow of the same events are too large, and make an excess of nothing."""
     search = example("resonance_search")
     whole = search.mix(np.random.default_rng(0).normal(size=(3000, 2)), np.zeros(3000, dtype=bool), 0.0, seed=1)
-    given = []
-    density = search.density
+    density, seen, scored = search.density, [], []
 
-    def recorded(data, *settings, **more):
-        given.append(data.x)
-        return density(data, *settings, **more)
+    def recorded(data, scaling, **settings):
+        model = density(data, scaling, **settings)
+        log_prob, trained = model.log_prob, {tuple(row) for row in search._tensors(data, scaling)[0].tolist()}
+
+        def log_prob_recorded(y, context):
+            scored.append((trained, {tuple(row) for row in y.tolist()}))
+            return log_prob(y, context)
+
+        model.log_prob = log_prob_recorded
+        seen.append(trained)
+        return model
 
     monkeypatch.setattr(search, "density", recorded)
     window, _ = search.search(whole, epochs=1)
-    side, *halves = given
-    assert len(side) + len(window.x) == len(whole.x)
-    assert len(np.unique(np.concatenate(halves), axis=0)) == sum(map(len, halves)) == len(window.x)
+    assert len(seen) == 3
+    assert len(seen[0]) + len(window.x) == len(whole.x)
+    of_window = seen[1] | seen[2]
+    assert len(of_window) == len(seen[1]) + len(seen[2]) == len(window.x)
+    halves = [rows & of_window for trained, rows in scored if trained != seen[0]]
+    assert halves == [seen[2], seen[1]]
 
 
 def test_wilks_intervals_cover_for_an_exact_likelihood(example) -> None:

@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 RESULT: Final = "result.json"
 ARTEFACT: Final = "inductive"
+_STEPS: Final = "steps.json"
 _SHOWN: Final = (
     *("auc_low", "auc_low_normed", "auc_log", "auc_high", "auc_gbt"),
     *("separation_mean", "longitudinal_w1", "radial_w1", "layer_correlations", "fpd"),
@@ -49,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if options.data is None or options.test is None:
                 raise ConfigError("no showers", expected="--data FILE --test FILE", remedy="see hepflows simulate")
             return run(options, console)
-        sys.stdout.write(text(json.loads(_result(options.out).read_text(encoding="utf-8"))))
+        path = options.out / RESULT
+        if not path.exists():
+            raise ConfigError("nothing is measured yet", where=path, remedy="run it first")
+        sys.stdout.write(text(json.loads(path.read_text(encoding="utf-8"))))
     except HepflowsError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
@@ -60,50 +65,86 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """All steps that are not done yet, then the result."""
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    artefact, made, report = out / "trained" / ARTEFACT, out / "generated.h5", out / "report"
-    changes = [word for entry in options.set or () for word in ("--set", entry)]
-    train = ["train", str(options.config), "--data", str(options.data), "--out", str(out / "trained"), *changes]
-    if (out / "trained").exists():
-        train.append("--resume")
-    steps = {
-        "train": (artefact, train),
-        "generate": (made, ["generate", str(artefact), "--like", str(options.test), "--seed", "1", "--out", str(made)]),
-        "export": (out / "inductive.onnx", ["export", str(artefact), "--out", str(out / "inductive.onnx")]),
-        "generate, exported": (
-            out / "exported.h5",
-            [
-                *("generate", str(out / "inductive.onnx"), "--like", str(options.test)),
-                *("--seed", "1", "--out", str(out / "exported.h5")),
-            ],
-        ),
-        "validate": (
-            report,
-            [
-                *("validate", str(options.test), f"inductive={made}", "--out", str(report)),
-                *("--training", str(options.data), "--preset", options.preset),
-            ],
-        ),
-    }
-    taken: dict[str, Any] = json.loads(_steps(out).read_text(encoding="utf-8")) if _steps(out).exists() else {}
-    for name, (product, command) in steps.items():
-        if product.exists() and name in taken:
-            continue
-        console.print(f"hepflows {' '.join(command)}", soft_wrap=True, highlight=False)
-        code, cost = measured(command)
-        # a training that was stopped and goes on took all of its parts
-        earlier = taken.get(name, {"seconds": 0.0, "peak_gib": 0.0})
-        taken[name] = {
-            "seconds": round(earlier["seconds"] + cost["seconds"], 1),
-            "peak_gib": round(max(earlier["peak_gib"], cost["peak_gib"]), 2),
-        }
-        write_json(_steps(out), taken, force=True)
-        if code != 0 or cost["peak_gib"] > options.gib:
-            console.print(f"{name}: exit code {code}, {cost['peak_gib']:.2f} of {options.gib:g} GiB", soft_wrap=True)
+    taken = _taken(out, _settings(options))
+    for step in steps(options):
+        cost = taken["steps"].get(step.name, {"seconds": 0.0, "peak_gib": 0.0, "done": False})
+        if not (cost["done"] and step.product.exists()):
+            command = [*step.command, *step.again] if step.begun.exists() else step.command
+            console.print(f"hepflows {' '.join(command)}", soft_wrap=True, highlight=False)
+            code, spent = measured(command)
+            # a training that was stopped took all of its parts
+            earlier = cost["seconds"] if "--resume" in command else 0.0
+            peak = max(cost["peak_gib"], spent["peak_gib"])
+            cost = {"seconds": round(earlier + spent["seconds"], 1), "peak_gib": round(peak, 2), "done": code == 0}
+            taken["steps"][step.name] = cost
+            write_json(out / _STEPS, taken, force=True)
+        if not cost["done"] or cost["peak_gib"] > options.gib:
+            words = "done" if cost["done"] else f"exit code {code}"
+            console.print(f"{step.name}: {words}, {cost['peak_gib']:.2f} of {options.gib:g} GiB", soft_wrap=True)
             return 1
-    metrics = json.loads((report / "report.json").read_text(encoding="utf-8"))
-    document = json.loads((artefact / "generator.json").read_text(encoding="utf-8"))
-    write_json(_result(out), summary(metrics, document, taken), force=True)
+    metrics = json.loads((out / "report" / "report.json").read_text(encoding="utf-8"))
+    document = json.loads((out / "trained" / ARTEFACT / "generator.json").read_text(encoding="utf-8"))
+    write_json(out / RESULT, summary(metrics, document, taken), force=True)
     return 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command.
+
+    Attributes:
+        name: in the table.
+        product: what is there once it is done.
+        begun: what is there once it was begun.
+        again: options with which it is repeated then.
+        command: words after ``hepflows``.
+    """
+
+    name: str
+    product: Path
+    begun: Path
+    again: tuple[str, ...]
+    command: tuple[str, ...]
+
+
+def steps(options: argparse.Namespace) -> tuple[Step, ...]:
+    """The commands in their order."""
+    out, test = options.out, str(options.test)
+    trained, made, exported, again = (out / n for n in ("trained", "generated.h5", "inductive.onnx", "exported.h5"))
+    report, artefact = out / "report", trained / ARTEFACT
+    changes = tuple(word for entry in options.set or () for word in ("--set", entry))
+    train = ("train", str(options.config), "--data", str(options.data), "--out", str(trained), *changes)
+    like = ("--like", test, "--seed", "1", "--out")
+    judge = ("validate", test, f"inductive={made}", "--out", str(report), "--training", str(options.data))
+    force = ("--force",)
+    return (
+        Step("train", artefact, trained, ("--resume",), train),
+        Step("generate", made, made, force, ("generate", str(artefact), *like, str(made))),
+        Step("export", exported, exported, force, ("export", str(artefact), "--out", str(exported))),
+        Step("generate, exported", again, again, force, ("generate", str(exported), *like, str(again))),
+        Step("validate", report, report, force, (*judge, "--preset", options.preset)),
+    )
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "data": options.data.name,
+        "test": options.test.name,
+        "config": options.config.name,
+        "set": list(options.set or ()),
+        "preset": options.preset,
+    }
+
+
+def _taken(out: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the steps took that are done."""
+    path = out / _STEPS
+    if not path.exists():
+        return {"settings": dict(settings), "steps": {}}
+    taken: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if taken["settings"] != settings:
+        raise ConfigError("these steps have other settings", where=path, remedy="choose another --out")
+    return taken
 
 
 def measured(command: Sequence[str]) -> tuple[int, dict[str, float]]:
@@ -124,7 +165,7 @@ def summary(report: Mapping[str, Any], document: Mapping[str, Any], taken: Mappi
         "n_train": document["training"]["n_train"],
         "n_test": report["n_reference"],
         "preset": report["settings"]["preset"],
-        "steps": dict(taken),
+        **taken,
         "metrics": {name: {key: sample[name].get(key) for key in keys} for name in _SHOWN if name in sample},
         "machine": describe_machine(),
     }
@@ -140,14 +181,6 @@ def text(result: Mapping[str, Any]) -> str:
         value = f"{one['value']:.4f}" if one["error"] is None else with_error(one["value"], one["error"])
         lines.append(f"| `{name}` | {value} | {floor} |")
     return "\n".join(lines) + "\n"
-
-
-def _steps(out: Path) -> Path:
-    return out / "steps.json"
-
-
-def _result(out: Path) -> Path:
-    return out / RESULT
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -56,6 +56,15 @@ def test_all_steps_and_that_nothing_is_done_twice(showers, tmp_path: Path):
 def test_a_step_beyond_the_budget_ends_the_run(showers, tmp_path: Path, capsys):
     assert main(["run", "--out", str(tmp_path), "--gib", "0.01", *showers]) == 1
     assert "of 0.01 GiB" in " ".join(capsys.readouterr().err.split())
+    # so does the next, without training again
+    before = (tmp_path / "steps.json").read_text(encoding="utf-8")
+    assert main(["run", "--out", str(tmp_path), "--gib", "0.01", *showers]) == 1
+    assert (tmp_path / "steps.json").read_text(encoding="utf-8") == before
+    capsys.readouterr()
+    assert main(["run", "--out", str(tmp_path), "--preset", "full", *showers]) == 2
+    assert "other settings" in capsys.readouterr().err
+    assert main(["show", "--out", str(tmp_path)]) == 2
+    assert "nothing is measured yet" in capsys.readouterr().err
 
 
 def test_without_showers(tmp_path: Path, capsys):

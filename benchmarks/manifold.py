@@ -29,7 +29,7 @@ from rich.console import Console
 from benchmarks.manifold_sets import CIRCLE, attractor_errors, circle, circle_errors, lorenz
 from hepflows.autoregressive_flow import autoregressive_flow
 from hepflows.commands.options import terminal_reporter
-from hepflows.errors import HepflowsError
+from hepflows.errors import ConfigError, HepflowsError
 from hepflows.feature_table import Column, FeatureTable
 from hepflows.files import atomic_file
 from hepflows.manifold.artefact import Manifold
@@ -78,14 +78,16 @@ def run(options: argparse.Namespace) -> None:
         for method in options.methods:
             train = _manifold if method == "m_flow" else _ambient
             path = options.out / name / method / "result.json"
+            settings = {key: getattr(options, key) for key in SETTINGS}
             if path.exists():
+                if json.loads(path.read_text(encoding="utf-8"))["settings"] != settings:
+                    raise ConfigError("this result has other settings", where=path, remedy="choose another --out")
                 continue
             generated, density = train(points, dimensions, options, path.parent)
             if name == "circle":
                 measured = circle_errors(generated, density, ambient=method == "ambient")
             else:
                 measured = attractor_errors(generated)
-            settings = {key: getattr(options, key) for key in SETTINGS}
             _write(path, {"set": name, "method": method, "settings": settings, **measured})
             np.save(path.with_name("generated.npy"), generated.astype(np.float32))
 

@@ -160,6 +160,7 @@ def table(out: Path) -> str:
 def spread(outs: Sequence[Path]) -> str:
     """Markdown: mean and standard deviation of divergence x 1e3 and distance moved over runs with different seeds."""
     names = [method.replace("_", " ") for method in METHODS]
+    _require_seeds(outs)
     lines = [f"| JSD x1e3 / distance moved, {len(outs)} seeds | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for pair in (Pair(kind, source, target) for kind in KINDS for source in SHAPES for target in SHAPES):
         runs = [{method: _result(pair, out, method) for method in METHODS} for out in outs]
@@ -175,6 +176,18 @@ def spread(outs: Sequence[Path]) -> str:
         name = f"{pair.source} to {pair.target}, {pair.kind}".replace("_", " ")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _require_seeds(outs: Sequence[Path]) -> None:
+    """Refuse runs that differ in anything but their seeds, or do not differ in these."""
+    configs = [json.loads(next(out.rglob("result.json")).read_text(encoding="utf-8"))["config"] for out in outs]
+    seeds, others = {c["seed"] for c in configs}, {json.dumps({**c, "seed": 0, "method": ""}) for c in configs}
+    if len(seeds) != len(outs) or len(others) > 1:
+        raise ConfigError(
+            "these are not runs with the same settings and different seeds",
+            where=", ".join(map(str, outs)),
+            found=f"seeds {', '.join(map(str, sorted(seeds)))}, {len(others)} settings",
+        )
 
 
 def _result(pair: Pair, out: Path, method: str) -> dict[str, Any] | None:

@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
     training, judging = (events.select(part) for part in (np.arange(n), np.arange(n, len(events))))
     settings = [*domain.refinement, *(options.set or ())]
     given: dict[str, Any] = {
-        "data": domain.file if options.data is None else options.data.name,
+        "data": Path(domain.file if options.data is None else options.data).name,
         "n_training": len(training),
         "n_judging": len(judging),
         "weak": domain.weak,
@@ -94,6 +94,7 @@ def run(options: argparse.Namespace) -> None:
         "classifier": {"inputs": domain.inputs, "preset": options.preset, "trainings": options.trainings},
     }
     found: dict[str, Any] = _known(path) or {**given, "cpu_seconds": {}, "samples": {}}
+    found["data"] = Path(found["data"]).name
     if different := [name for name in given if found[name] != given[name]]:
         raise ConfigError(
             "these results have other settings", where=path, found=", ".join(different), remedy="choose another --out"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LEAST_BIN = 1e-3
 """Least width, height and derivative of splines that are inverted with gradients in float32."""
+MOST_BINS = 500
+"""Half of what bins of the least width would fill."""
 
 
 class NetworkConfig(StrictConfig):
@@ -31,7 +33,7 @@ class NetworkConfig(StrictConfig):
 
     blocks: int = Field(default=4, ge=1)
     hidden: HiddenUnits = (128, 128)
-    bins: int = Field(default=8, ge=2, le=500)
+    bins: int = Field(default=8, ge=2, le=MOST_BINS)
     bound: float = Field(default=5.0, gt=0)
 
     def spline(self) -> SplineSettings:

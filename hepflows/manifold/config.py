@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from hepflows.autoregressive_flow import LEAST_BIN, NetworkConfig
+from hepflows.autoregressive_flow import LEAST_BIN, MOST_BINS, NetworkConfig
 from hepflows.config import StrictConfig
 from hepflows.splines import SplineSettings
 from hepflows.train.settings import TrainingConfig
@@ -24,7 +24,7 @@ class OuterConfig(StrictConfig):
     blocks: int = Field(default=6, ge=2)
     width: int = Field(default=64, ge=1)
     residual_blocks: int = Field(default=2, ge=1)
-    bins: int = Field(default=10, ge=2)
+    bins: int = Field(default=10, ge=2, le=MOST_BINS)
     bound: float = Field(default=6.0, gt=0)
 
     def spline(self) -> SplineSettings:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from hepflows.autoregressive_flow import MOST_BINS
 from hepflows.classifier import ClassifierConfig
 from hepflows.config import HiddenUnits, StrictConfig
 from hepflows.train.settings import TrainingConfig
@@ -81,7 +82,7 @@ class RefinerFlowConfig(StrictConfig):
     blocks: int = Field(default=6, ge=2)
     width: int = Field(default=64, ge=1)
     depth: int = Field(default=1, ge=1)
-    bins: int = Field(default=8, ge=2, le=500)
+    bins: int = Field(default=8, ge=2, le=MOST_BINS)
     bound: float = Field(default=5.0, gt=0)
     events: int = Field(default=20_000, ge=1)
     training: TrainingConfig = TrainingConfig(epochs=20, batch_size=500, learning_rate=1e-3, schedule="cosine")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import nn
 
+from hepflows.autoregressive_flow import LEAST_BIN
 from hepflows.coupling import SplineCoupling, coupling_blocks
 from hepflows.draws import integers, normal
 from hepflows.errors import ConfigError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from hepflows.refine.refiner import LatentWeights
     from hepflows.train.progress import Reporter
 
-_LEAST_SIZE = 1e-3
 _HELD_OUT: Final = 10_000
 
 
@@ -51,9 +51,9 @@ class RefinerFlow(nn.Module):
         spline = SplineSettings(
             bins=config.bins,
             bound=config.bound,
-            min_width=_LEAST_SIZE,
-            min_height=_LEAST_SIZE,
-            min_derivative=_LEAST_SIZE,
+            min_width=LEAST_BIN,
+            min_height=LEAST_BIN,
+            min_derivative=LEAST_BIN,
         )
         make = partial(SplineCoupling, latent_dim, n_conditions, spline, width=config.width, blocks=config.depth)
         generator = torch.Generator().manual_seed(seed)

@@ -96,6 +96,8 @@ def test_a_run_goes_on_and_its_table_has_every_cell(tmp_path: Path, capsys) -> N
     assert morphing.main(["run", "--out", str(tmp_path / "x"), *TINY, "--set", "base.bloks=1"]) == 2
     assert morphing.main(["spread", "--out", str(tmp_path)]) == 2
     assert "needs other seeds" in capsys.readouterr().err
+    assert morphing.main(["spread", "--out", str(tmp_path), "--others", str(tmp_path)]) == 2
+    assert "different seeds" in capsys.readouterr().err
 
 
 def test_manifolds_are_compared_with_ambient_flows(tmp_path: Path, capsys) -> None:
@@ -106,6 +108,8 @@ def test_manifolds_are_compared_with_ambient_flows(tmp_path: Path, capsys) -> No
     shown = capsys.readouterr().out
     changed = "`--points 300 --test 200 --epochs 1 --blocks 2 --width 8`"
     assert f"| circle | M-flow, {changed} |" in shown
+    assert manifold.main(["run", "--out", str(tmp_path), "--sets", "circle", *size, "--evenness", "0"]) == 2
+    assert "other settings" in capsys.readouterr().err
     assert f"| circle | flow in all dimensions, {changed} |" in shown
     assert manifold.main(["draw", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "manifold.png").stat().st_size > 1000

@@ -36,7 +36,9 @@ def draw_toys(densities: Mapping[str, Mapping[str, NDArray[np.float64]]], path: 
             extent = (-reach, reach, -reach, reach)
             shown = np.where(density > 0, density, np.nan).T
             axes.imshow(shown, origin="lower", extent=extent, vmin=0, vmax=largest, cmap="viridis")
-            axes.set(title=f"{toy}, {name}", xticks=[], yticks=[])
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(name, fontsize="medium")
+        line[0].set_ylabel(toy)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path, force=True) as temporary:
         figure.savefig(temporary, dpi=110, format="png")

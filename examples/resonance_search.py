@@ -5,7 +5,7 @@ Background is learned outside of a window of a resonant mass, and interpolated i
 * ANODE (Nachman and Shih, arXiv:2001.04990): score p_data(x | m) / p_B(x | m), with flows inside the window;
 * CATHODE (Hallin et al., arXiv:2109.00546): a classifier between data in the window and samples of p_B at its masses.
 
-No event of the window is scored by what was trained on it: else ANODE finds 6 deviations in jets without any signal.
+No event of the window is scored by what was trained on it: else ANODE finds an excess in jets without any signal.
 Excesses are counted against samples of p_B. Jets are the packaged top jets, with random masses from a falling spectrum.
 The signal, at masses about a resonance, are jets of the lowest tau32 after noise, so that it overlaps with the rest.
 

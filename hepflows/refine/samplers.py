@@ -71,24 +71,20 @@ class RejectionRefiner(_Sampler):
         n, dim, weights = len(conditions), self.noise_dim, self._weights_on(conditions.device)
         latents = conditions.new_zeros(n, dim)
         open_ = torch.ones(n, dtype=torch.bool, device=conditions.device)
+        repeated = conditions.repeat_interleave(_TOGETHER, dim=0)
         for number in range(-(-self.config.tries // _TOGETHER)):
-            rows = open_.nonzero().squeeze(1)
-            if not len(rows):
+            z = normals(seed, first_event, n, _TOGETHER * dim, like=conditions, stream=_REJECTION + number)
+            toss = uniform_noise(seed, first_event, n, _TOGETHER, stream=_TOSS + number)
+            # of all events, accepted or not: rows at the same place of products of the same shape are equal to the bit
+            log_w = weights(z.reshape(-1, dim), repeated).reshape(n, _TOGETHER) - weights.ratio.log_limit
+            accepted = torch.from_numpy(toss).to(log_w.device).log() < log_w
+            first = accepted.to(torch.uint8).argmax(1)
+            chosen = z.reshape(n, _TOGETHER, dim)[torch.arange(n, device=z.device), first]
+            now = open_ & accepted.any(1)
+            latents = torch.where(now[:, None], chosen, latents)
+            open_ = open_ & ~now
+            if not bool(open_.any()):
                 return latents
-            z = normals(seed, first_event, n, _TOGETHER * dim, like=conditions, stream=_REJECTION + number)[rows]
-            toss = torch.from_numpy(uniform_noise(seed, first_event, n, _TOGETHER, stream=_TOSS + number)).to(
-                rows.device
-            )
-            candidates = z.reshape(len(rows), _TOGETHER, dim)
-            repeated = conditions[rows].repeat_interleave(_TOGETHER, dim=0)
-            log_w = weights(candidates.flatten(0, 1), repeated).reshape(len(rows), _TOGETHER) - weights.ratio.log_limit
-            accepted = toss[rows].log() < log_w
-            now = accepted.any(1)
-            first = accepted[now].to(torch.uint8).argmax(1)
-            latents[rows[now]] = candidates[now, first]
-            open_[rows[now]] = False
-        if not bool(open_.any()):
-            return latents
         raise RefinementError(
             "no candidate was accepted for some events",
             where="rejection",

@@ -369,7 +369,7 @@ def test_jets_are_not_refined_as_showers(generator, tmp_path: Path, capsys):
 def test_showers_outside_the_range_of_the_generator(generator, make_showers):
     far = make_showers(200, seed=4)
     far = replace(far, incident_energy_gev=far.incident_energy_gev * 1e3)
-    with pytest.raises(ConditionError, match=r"reference events: [\s\S]*see --read"):
+    with pytest.raises(ConditionError, match=r"reference events: [\s\S]*by --read"):
         refine(generator, far, "dctr", CONFIG)
 
 

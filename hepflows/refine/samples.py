@@ -98,7 +98,7 @@ def make_samples(
                     where=error.where,
                     expected=error.expected,
                     found=error.found,
-                    remedy="choose reference events under the conditions of the generator (on the command line by --read)",
+                    remedy="choose reference events under its conditions (on the command line by --read)",
                 ) from error
             parts.append(inputs_of(features, adapter, generator, made))
             stage.advance(stop - start)

@@ -115,6 +115,17 @@ def test_manifolds_are_compared_with_ambient_flows(tmp_path: Path, capsys) -> No
     assert (tmp_path / "manifold.png").stat().st_size > 1000
 
 
+def test_the_page_quotes_the_manifolds() -> None:
+    out = ROOT / "benchmarks" / "results" / "manifold"
+    assert manifold.table(out) in (ROOT / "docs" / "morphing.md").read_text(encoding="utf-8")
+    circle = {
+        method: json.loads((out / "default" / "circle" / method / "result.json").read_text("utf-8"))
+        for method in manifold.METHODS
+    }
+    for key in ("distance", "density_error"):
+        assert circle["m_flow"][key] < circle["ambient"][key]
+
+
 @pytest.mark.filterwarnings("ignore:.*clamped to it", "ignore:.*lack an observable")
 def test_separation_powers_before_and_after(tmp_path: Path, capsys) -> None:
     small = ["--split", "0.1", "--observables", "layer_energy_0,width_x_1", *SMALL]

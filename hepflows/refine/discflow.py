@@ -121,14 +121,7 @@ def _event_weights(
     samples: Samples, config: RefineConfig, *, seed: int, device: str, reporter: Reporter
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """w^alpha of the reference events, normalised to a mean of 1, and figures of the classifier."""
-    with reporter.stage("classifier", total=config.classifier.epochs, unit="epochs") as stage:
-        found = fit_event_ratio(
-            samples,
-            config.classifier,
-            seed=seed,
-            device=device,
-            progress=lambda _done, _total: stage.advance(),
-        )
+    found = fit_event_ratio(samples, config.classifier, seed=seed, device=device, reporter=reporter)
     weights = found.model.weights(torch.from_numpy(samples.reference).to(device)) ** config.discflow.alpha
     if samples.reference_weights is not None:
         weights = weights * samples.reference_weights

@@ -9,6 +9,7 @@ from torch import nn
 
 from hepflows.classifier import RatioFit, fit_ratio
 from hepflows.errors import ConfigError
+from hepflows.train.progress import Reporter, SilentReporter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.classifier import ClassifierConfig
-    from hepflows.classifier_training import Progress
     from hepflows.density_ratio import DensityRatio
     from hepflows.refine.samples import Samples
 
@@ -28,7 +28,7 @@ def fit_event_ratio(
     pulled: NDArray[np.float64] | None = None,
     seed: int,
     device: str = "cpu",
-    progress: Progress | None = None,
+    reporter: Reporter | None = None,
 ) -> RatioFit:
     """Fit the classifier between reference and generated events.
 
@@ -38,23 +38,24 @@ def fit_event_ratio(
         pulled: weights of the generated events so far, (M,).
         seed: of split, initialisation and batches.
         device: torch device.
-        progress: called with (epochs done, epochs in all).
+        reporter: where progress goes.
 
     Raises:
         DataError: the samples cannot be compared.
         RefinementError: the classifier separates them, or weights explode.
     """
-    return fit_ratio(
-        samples.reference,
-        samples.generated,
-        classifier,
-        weights=(samples.reference_weights, pulled),
-        emphasis=samples.emphasis,
-        groups=samples.groups,
-        seed=seed,
-        device=device,
-        progress=progress,
-    )
+    with (reporter or SilentReporter()).stage("classifier", total=classifier.epochs, unit="epochs") as stage:
+        return fit_ratio(
+            samples.reference,
+            samples.generated,
+            classifier,
+            weights=(samples.reference_weights, pulled),
+            emphasis=samples.emphasis,
+            groups=samples.groups,
+            seed=seed,
+            device=device,
+            progress=lambda _done, _total: stage.advance(),
+        )
 
 
 _TOGETHER: Final = 1000  # events that are made at once where nothing is learnt

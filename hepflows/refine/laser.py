@@ -139,25 +139,9 @@ def _weights(
     They are pulled back or, with a sampler, those of the events that it makes of the latents.
     """
     if sampler is None:
-        epochs = config.pull.iterations * (config.classifier.epochs + config.pull.classifier.epochs)
-        with reporter.stage("classifiers of events and of latents", total=epochs, unit="epochs") as stage:
-            pulled = pull_back(
-                samples,
-                config.classifier,
-                config.pull,
-                seed=seed,
-                device=device,
-                progress=lambda _done, _total: stage.advance(),
-            )
+        pulled = pull_back(samples, config.classifier, config.pull, seed=seed, device=device, reporter=reporter)
         return pulled.ratio, pulled.summary(), pulled.latents[-1].effective_share
-    with reporter.stage("classifier", total=config.classifier.epochs, unit="epochs") as stage:
-        fit = fit_event_ratio(
-            samples,
-            config.classifier,
-            seed=seed,
-            device=device,
-            progress=lambda _done, _total: stage.advance(),
-        )
+    fit = fit_event_ratio(samples, config.classifier, seed=seed, device=device, reporter=reporter)
     weights = EventWeights(sampler, features, fit.model, latent_dim=samples.latents.shape[1]).to(device).eval()
     return weights, {"events": [fit.summary()]}, fit.effective_share
 

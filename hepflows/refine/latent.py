@@ -9,6 +9,7 @@ estimate the weights of the events anew under the weights of their latents, unti
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hepflows.classifier import RatioFit, fit_ratio
 from hepflows.density_ratio import DensityRatio
 from hepflows.errors import ConfigError
 from hepflows.refine.event_ratio import fit_event_ratio
+from hepflows.train.progress import Reporter, SilentReporter, Stage
 from hepflows.train.seeding import seed_of
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hepflows.classifier import ClassifierConfig
-    from hepflows.classifier_training import Progress
     from hepflows.refine.config import PullConfig
     from hepflows.refine.samples import Samples
 
@@ -121,7 +122,7 @@ def pull_back(
     *,
     seed: int,
     device: str = "cpu",
-    progress: Progress | None = None,
+    reporter: Reporter | None = None,
 ) -> Pulled:
     """Find the weights of latents that bring the generated events nearest to the reference.
 
@@ -131,7 +132,7 @@ def pull_back(
         pull: iterations, and the classifier between latents.
         seed: of splits, initialisations and batches.
         device: torch device.
-        progress: called with (epochs done, epochs in all) of each classifier.
+        reporter: where progress goes.
 
     Raises:
         ConfigError: the samples come from a generator that does not tell its latents.
@@ -150,6 +151,7 @@ def pull_back(
     emphasis = samples.latent_emphasis
     if emphasis is not None:
         emphasis = np.concatenate([emphasis, np.ones(conditions.shape[1], np.float32)])
+    reporter = reporter or SilentReporter()
     pulled: Floats | None = None
     of_events, of_latents = [], []
     for iteration in range(pull.iterations):
@@ -160,27 +162,32 @@ def pull_back(
                 pulled=pulled,
                 seed=seed_of(seed, "events", iteration),
                 device=device,
-                progress=progress,
+                reporter=reporter,
             )
         )
         weights = of_events[-1].model.weights(torch.from_numpy(samples.generated).to(device))
         if pulled is not None:
             weights = weights * pulled
         # the same latents with and without weights: fluctuations of the sample do not look like weights
-        of_latents.append(
-            fit_ratio(
-                inputs,
-                inputs,
-                pull.classifier,
-                weights=(weights, None),
-                groups=(own, own),
-                emphasis=emphasis,
-                seed=seed_of(seed, "latents", iteration),
-                device=device,
-                what="latents with and without weights",
-                progress=progress,
+        with reporter.stage("classifier of latents", total=pull.classifier.epochs, unit="epochs") as stage:
+            of_latents.append(
+                fit_ratio(
+                    inputs,
+                    inputs,
+                    pull.classifier,
+                    weights=(weights, None),
+                    groups=(own, own),
+                    emphasis=emphasis,
+                    seed=seed_of(seed, "latents", iteration),
+                    device=device,
+                    what="latents with and without weights",
+                    progress=partial(_advance, stage),
+                )
             )
-        )
         pulled = of_latents[-1].model.weights(torch.from_numpy(inputs).to(device))
     ratio.ratio.load_state_dict(of_latents[-1].model.cpu().state_dict())
     return Pulled(ratio=ratio.eval(), events=tuple(of_events), latents=tuple(of_latents))
+
+
+def _advance(stage: Stage, _done: int, _total: int) -> None:
+    stage.advance()

@@ -63,14 +63,7 @@ def dctr(
     samples = make_samples(
         generator, events, adapter, copies=config.copies, seed=seed_of(config.seed, "dctr", 0), reporter=reporter
     )
-    with reporter.stage("classifier", total=config.classifier.epochs, unit="epochs") as stage:
-        found = fit_event_ratio(
-            samples,
-            config.classifier,
-            seed=config.seed,
-            device=device,
-            progress=lambda _done, _total: stage.advance(),
-        )
+    found = fit_event_ratio(samples, config.classifier, seed=config.seed, device=device, reporter=reporter)
     reporter.message(
         f"weights: AUC of the classifier {found.auc:.3f}, effective sample size {100 * found.effective_share:.3g} %, "
         f"{100 * found.clipped:.3g} % clipped"

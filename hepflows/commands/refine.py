@@ -67,13 +67,6 @@ def refine(
 
     settings = read_settings(config, set_ or ())
     require_file(data, "data file")
-    if resume and out.exists() and not force:
-        raise OutputError(
-            "output exists already",
-            where=out,
-            remedy="add --force to --resume to replace it when the refinement is finished, or choose another --out",
-        )
-    check_output(out, force=force, directory=True)
     if resume and method not in CHECKPOINTED:
         raise ConfigError(
             f"{method} keeps no checkpoints to resume from",
@@ -81,6 +74,13 @@ def refine(
             expected=f"--method {' or '.join(CHECKPOINTED)}",
             remedy="leave --resume out",
         )
+    if resume and out.exists() and not force:
+        raise OutputError(
+            "output exists already",
+            where=out,
+            remedy="add --force to --resume to replace it when the refinement is finished, or choose another --out",
+        )
+    check_output(out, force=force, directory=True)
     chosen = resolve_device(device)
     apply_threads(threads)
     generator = registry.load(artefact)

@@ -114,6 +114,19 @@ def test_hmc_and_flow_reach_what_the_page_says_on_every_toy():
             assert better["jsd"] > 0.5
             assert better["emd"] > 0.25
         assert found["hmc-events"][toy]["jsd"] < found["dctr"][toy]["jsd"]
+    page = " ".join((ROOT / "docs" / "refinement.md").read_text(encoding="utf-8").split())
+    for method, words in (
+        ("hmc", "it lowers JSD by {jsd} and EMD by {emd}."),
+        ("chains-events", "JSD falls by {jsd}, EMD by {emd}."),
+        ("hmc-events", "JSD lower by {jsd}, EMD by {emd}."),
+        ("laser-events", "lowers JSD by {jsd} and EMD by {emd}: it keeps"),
+        ("laser-gan", "lowers JSD by {jsd} and EMD by {emd}."),
+    ):
+        falls = {
+            key: [round(100 * (1 - found[method][toy][key] / found["baseline"][toy][key])) for toy in TOYS]
+            for key in ("jsd", "emd")
+        }
+        assert words.format(**{key: f"{min(one)} to {max(one)} %" for key, one in falls.items()}) in page, method
 
 
 def test_settings_that_are_wrong_are_refused(tmp_path: Path, capsys):

@@ -344,6 +344,7 @@ def test_the_command_line_from_showers_to_weighted_showers(generator, showers, t
             "did you mean classifier?",
         ),
         (("--method", "hmc", "--out", str(tmp_path / "new"), "--resume"), "hmc keeps no checkpoints"),
+        (("--method", "dctr", *out, "--resume"), "dctr keeps no checkpoints"),
         (("--method", "discflow", "--out", str(tmp_path / "new"), "--resume"), "nothing to resume"),
         (("--method", "dctr", "--out", str(tmp_path / "new"), "--set", "classifier.hidden=[]"), "classifier.hidden"),
         (

@@ -3,7 +3,7 @@ r"""Thousands of voxels: the commands train, generate, export and validate, each
 ``hepflows simulate`` makes the showers, of 6480 voxels for example::
 
     sim="hepflows simulate --geometry pbar45 --particle e+ --energy 1..100GeV"
-    $sim -n 3000 --seed 4001 --out pbar45.h5
+    $sim -n 2000 --seed 4001 --out pbar45.h5
     $sim -n 1000 --seed 4002 --out pbar45_test.h5
     python -m benchmarks.many_voxels run --data pbar45.h5 --test pbar45_test.h5 --out runs/many \
         --config examples/calo_inductive.toml

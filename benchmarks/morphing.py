@@ -180,7 +180,10 @@ def spread(outs: Sequence[Path]) -> str:
 
 def _require_seeds(outs: Sequence[Path]) -> None:
     """Refuse runs that differ in anything but their seeds, or do not differ in these."""
-    configs = [json.loads(next(out.rglob("result.json")).read_text(encoding="utf-8"))["config"] for out in outs]
+    paths = [next(out.rglob("result.json"), None) for out in outs]
+    if None in paths:
+        raise ConfigError("nothing is measured here", where=outs[paths.index(None)], remedy="run it first")
+    configs = [json.loads(path.read_text(encoding="utf-8"))["config"] for path in paths if path is not None]
     seeds, others = {c["seed"] for c in configs}, {json.dumps({**c, "seed": 0, "method": ""}) for c in configs}
     if len(seeds) != len(outs) or len(others) > 1:
         raise ConfigError(

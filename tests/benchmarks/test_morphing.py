@@ -98,6 +98,8 @@ def test_a_run_goes_on_and_its_table_has_every_cell(tmp_path: Path, capsys) -> N
     assert "needs other seeds" in capsys.readouterr().err
     assert morphing.main(["spread", "--out", str(tmp_path), "--others", str(tmp_path)]) == 2
     assert "different seeds" in capsys.readouterr().err
+    assert morphing.main(["spread", "--out", str(tmp_path), "--others", str(tmp_path / "none")]) == 2
+    assert "nothing is measured here" in capsys.readouterr().err
 
 
 def test_manifolds_are_compared_with_ambient_flows(tmp_path: Path, capsys) -> None:

@@ -8,6 +8,7 @@ with; the table's last 20 % are not touched::
 
 Preprocessing is studied with the coupling flow, which needs no distillation; the distillation with students of one
 teacher. ``--further-test`` adds simulated showers to those that are compared with, which makes the classifiers sharper.
+``train`` and ``measure`` are the two halves of ``run``: ``measure`` takes what is trained by then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
@@ -33,9 +34,7 @@ from hepflows.errors import HepflowsError
 from hepflows.files import atomic_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from hepflows.train.progress import Reporter
+    from collections.abc import Sequence
 
 PARTICLE: Final = "eplus"
 
@@ -47,92 +46,128 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.write("\n".join(table(name, options.out) for name in options.studies))
         else:
             apply_threads(options.threads)
-            run(options)
+            if options.action != "measure":
+                train_missing(options)
+            if options.action != "train":
+                measure_missing(options)
     except HepflowsError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return error.exit_code
     return 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One training: a variant of a study with one seed."""
+    """One training: a variant of a study with one seed.
 
-    study: str
-    variant: str
+    Attributes:
+        change: in words.
+        seed: of everything.
+        settings: entries of its configuration.
+        cell: where it is trained.
+        kind: the generator that comes out of it.
+        teacher: where the teacher of a student is trained.
+    """
+
+    change: str
     seed: int
     settings: tuple[str, ...]
-    out: Path
-
-    @property
-    def cell(self) -> Cell:
-        """Where it is trained."""
-        directory = self.out / self.study / self.variant / f"seed{self.seed}"
-        return Cell(particle=PARTICLE, recipe=ABLATIONS[self.study].recipe, directory=directory)
+    cell: Cell
+    kind: str
+    teacher: Cell | None = None
 
 
-def trials(study: str, out: Path) -> Iterator[Trial]:
-    """All trainings of a study: one change each, and a second seed for the leading ones."""
-    common = ABLATIONS[study].common
-    for variant in ABLATIONS[study].variants:
-        for seed in variant.seeds:
-            yield Trial(study, variant.name, seed, (*common, *variant.settings, f"seed={seed}"), out)
+def trials(study: str, out: Path) -> list[Trial]:
+    """All trainings of a study: one change each, and a second seed for the leading ones; teachers first."""
+    ablation = ABLATIONS[study]
+
+    def cell(name: str, seed: int) -> Cell:
+        return Cell(particle=PARTICLE, recipe=ablation.recipe, directory=out / study / name / f"seed{seed}")
+
+    teachers: dict[int, Trial] = {}
+    if ablation.kind == "student":
+        for seed in sorted({seed for variant in ablation.variants for seed in variant.seeds}):
+            settings = (*ablation.common, f"seed={seed}")
+            teachers[seed] = Trial(
+                change="the teacher", seed=seed, settings=settings, cell=cell("common", seed), kind="teacher"
+            )
+    return [
+        *teachers.values(),
+        *(
+            Trial(
+                change=variant.change,
+                seed=seed,
+                settings=(*ablation.common, *variant.settings, f"seed={seed}"),
+                cell=cell(variant.name, seed),
+                kind=ablation.kind,
+                teacher=teachers[seed].cell if seed in teachers else None,
+            )
+            for variant in ablation.variants
+            for seed in variant.seeds
+        ),
+    ]
 
 
-def run(options: argparse.Namespace) -> None:
-    """Train and measure what is missing."""
-    console, reporter = Console(stderr=True), terminal_reporter()
+def train_missing(options: argparse.Namespace) -> None:
+    """Train what is neither trained nor measured; students of a seed are distilled from the same teacher."""
+    reporter = terminal_reporter()
+    for trial in _all_trials(options):
+        if trial.cell.result(trial.kind).exists() and not _teaches(trial, options):
+            continue
+        if trial.teacher is not None and not trial.cell.artefact("teacher").exists():
+            with atomic_directory(trial.cell.artefact("teacher")) as temporary:
+                shutil.copytree(trial.teacher.artefact("teacher"), temporary, dirs_exist_ok=True)
+        settings = (*trial.settings, *(options.set or ()))
+        kinds = ("teacher",) if trial.kind == "teacher" else None
+        train(trial.cell, part=TUNING.trained, settings=settings, further=(), reporter=reporter, kinds=kinds)
+
+
+def _teaches(trial: Trial, options: argparse.Namespace) -> bool:
+    """Whether a student that is still to be trained follows it."""
+    return any(
+        other.teacher == trial.cell and not other.cell.result(other.kind).exists() for other in _all_trials(options)
+    )
+
+
+def measure_missing(options: argparse.Namespace) -> None:
+    """Measure what is trained and not measured."""
+    console = Console(stderr=True)
     reference = showers_of(PARTICLE, TUNING.held_out, options.further_test)
     measurer = Measurer(reference=reference, preset=options.preset, trainings=options.trainings, epochs=options.epochs)
-    for study in options.studies:
-        kind = ABLATIONS[study].kind
-        for trial in trials(study, options.out):
-            path = trial.cell.result(kind)
-            if not path.exists():
-                settings = (*trial.settings, *(options.set or ()))
-                plan = _trained(trial, settings, reporter)
-                generator = CaloGenerator.load(trial.cell.artefact(kind))
-                sample = generator.sample(reference.incident_energy_gev, seed=SEED, out_of_range="clamp")
-                aucs = {f"auc_{inputs}": measurer.auc(reference, sample, inputs) for inputs in INPUTS}
-                write_json(path, {"metrics": aucs, "training": plan["generators"][kind], "settings": settings})
-                console.print(f"{study} {trial.variant} seed {trial.seed}: {path}", soft_wrap=True)
+    for trial in _all_trials(options):
+        path, artefact = trial.cell.result(trial.kind), trial.cell.artefact(trial.kind)
+        if artefact.exists() and not path.exists():
+            plan = json.loads(trial.cell.plan.read_text(encoding="utf-8"))
+            generator = CaloGenerator.load(artefact)
+            sample = generator.sample(reference.incident_energy_gev, seed=SEED, out_of_range="clamp")
+            aucs = {f"auc_{inputs}": measurer.auc(reference, sample, inputs) for inputs in INPUTS}
+            settings = (*trial.settings, *(options.set or ()))
+            write_json(path, {"metrics": aucs, "training": plan["generators"][trial.kind], "settings": settings})
+            console.print(f"{trial.change}, seed {trial.seed}: {path}", soft_wrap=True)
 
 
-def _trained(trial: Trial, settings: Sequence[str], reporter: Reporter | None) -> dict[str, Any]:
-    """Train a trial; students of a seed are distilled from the same teacher."""
-    cell, part = trial.cell, TUNING.trained
-    if ABLATIONS[trial.study].kind == "student" and not cell.artefact("teacher").exists():
-        common = Cell(
-            particle=PARTICLE,
-            recipe=cell.recipe,
-            directory=trial.out / trial.study / "common" / f"seed{trial.seed}",
-        )
-        train(common, part=part, settings=settings, further=(), reporter=reporter, kinds=("teacher",))
-        with atomic_directory(cell.artefact("teacher")) as temporary:
-            shutil.copytree(common.artefact("teacher"), temporary, dirs_exist_ok=True)
-    return train(cell, part=part, settings=settings, further=(), reporter=reporter)
+def _all_trials(options: argparse.Namespace) -> list[Trial]:
+    return [trial for study in options.studies for trial in trials(study, options.out)]
 
 
 def table(study: str, out: Path) -> str:
     """Markdown: one line for each training that is measured."""
-    ablation = ABLATIONS[study]
-    described = {variant.name: variant.change for variant in ablation.variants}
     names = [f"`auc_{inputs}`" for inputs in INPUTS]
     lines = [f"| {' | '.join([study, 'seed', *names, 'min'])} |", "|---" * (len(names) + 3) + "|"]
     for trial in trials(study, out):
-        path = trial.cell.result(ablation.kind)
+        path = trial.cell.result(trial.kind)
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             found = [result["metrics"][f"auc_{inputs}"] for inputs in INPUTS]
             cells = [with_error(entry["value"], entry["error"]) for entry in found]
             minutes = f"{result['training']['seconds'] / 60:.0f}"
-            lines.append(f"| {' | '.join([described[trial.variant], str(trial.seed), *cells, minutes])} |")
+            lines.append(f"| {' | '.join([trial.change, str(trial.seed), *cells, minutes])} |")
     return "\n".join(lines) + "\n"
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "show"))
+    parser.add_argument("action", choices=("run", "train", "measure", "show"))
     parser.add_argument("--out", type=Path, required=True, help="directory of all trainings")
     parser.add_argument("--studies", type=among(ABLATIONS), default=tuple(ABLATIONS), help="default: all")
     parser.add_argument("--further-test", type=Path, action="append", default=[], metavar="FILE")

@@ -131,6 +131,8 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
                 "logit of layer shares, a tenth of the noise",
                 ("preprocessing.voxels=logit", "preprocessing.standardise=false", "preprocessing.noise_mev=1e-4"),
             ),
+            Variant("no_spectrum", "spectrum of the voxels not mapped", ("sampling.map_spectrum=false",)),
+            Variant("no_limits", "voxels not kept in the range of the data", ("sampling.limit_voxels=false",)),
             Variant("bound", "splines within 4 instead of 8", ("coupling.spline.bound=4.0",)),
             Variant("alpha", "alpha of Flow I 1e-6 instead of 1e-9", ("layer_energies.alpha=1e-6",)),
         ),
@@ -162,6 +164,7 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
             Variant(
                 "end_points", "distilled at the end points only", ("student.loss.states=0", "student.loss.parameters=0")
             ),
+            Variant("low_energies", "noise prefers low energies: weight 1 / E", ("student.low_energies=1.0",)),
             Variant("large_batches", "batches of 1000 while distilled", ("student.training.batch_size=1000",)),
             Variant("cosine", "learning rate that only falls", ("student.training.schedule=cosine",)),
             Variant("wide", "hidden layers of 512", ("student.hidden=[512,512]",)),

@@ -143,6 +143,8 @@ class StudentConfig(StrictConfig):
     Attributes:
         hidden: widths of the masked networks.
         dropout: dropout in them while the student is distilled.
+        low_energies: how much the noise of the distillation prefers conditions of low energy: each shower's are drawn
+            with a probability in proportion to (incident energy)^-low_energies.
         loss: of the distillation.
         training: how it is distilled.
         likelihood: how it is trained afterwards, by its own exact likelihood of the showers; None: not at all.
@@ -150,6 +152,7 @@ class StudentConfig(StrictConfig):
 
     hidden: HiddenUnits = (378, 378)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    low_energies: float = Field(default=0.0, ge=0, le=2)
     loss: DistillationConfig = DistillationConfig()
     training: TrainingConfig = TrainingConfig()
     likelihood: TrainingConfig | None = None

@@ -13,6 +13,7 @@ from calofast.config import CaloFlowConfig, StudentConfig
 from calofast.dataset import ShowerTensors, make_tensors
 from calofast.generator import CaloGenerator
 from calofast.generator_document import make_document
+from calofast.noise_contexts import draw_contexts
 from calofast.showers import require_cells
 from calofast.streamed import StreamedShowers, StreamedTensors, make_streamed
 from hepflows.draws import integers
@@ -148,8 +149,9 @@ def distill(
     with seeded(config.seed):
         network = CaloFlowModel(teacher.geometry, config, "student").to(run.device)
         network.copy_first_stage(guide)
-        pool = _draw_contexts(guide, data.conditions[data.train], 4 * data.in_memory)
-        held_out = _draw_contexts(guide, data.conditions[data.validation], len(data.validation))
+        low = settings.low_energies
+        pool = draw_contexts(guide, data.conditions[data.train], 4 * data.in_memory, low_energies=low)
+        held_out = draw_contexts(guide, data.conditions[data.validation], len(data.validation), low_energies=low)
     result = run_training(
         network.shower_flow,
         Distillation(
@@ -204,18 +206,6 @@ def _likelihood(network: CaloFlowModel, data: ShowerTensors | StreamedTensors) -
         lambda index: network.prepare_voxels(*data.training_batch(index)),
         lambda: network.prepare_voxels(*data.validation_batch()),
     )
-
-
-@torch.no_grad()
-def _draw_contexts(model: CaloFlowModel, conditions: Tensor, n: int) -> Tensor:
-    """Contexts of Flow II for L_z, (n, C + L): layer energies by Flow I, conditions drawn as in the data.
-
-    (The published pion student drew energies uniformly and hardly saw the low ones.)
-    """
-    chosen = conditions[torch.randint(len(conditions), (n,), device=conditions.device)]
-    noise = torch.randn(n, model.n_layers, device=conditions.device)
-    parts = zip(noise.split(4096), chosen.split(4096), strict=True)
-    return torch.cat([model.context(cond, model.sample_layers(z, cond)) for z, cond in parts])
 
 
 def _finish(

@@ -76,6 +76,8 @@ def test_students_of_a_seed_share_their_teacher(data, study, tmp_path, capsys):
     assert shower_ablation.main(["show", "--out", str(out), "--studies", "distillation"]) == 0
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split("|")[1:3] for row in rows] == [
+        [" the teacher ", " 1 "],
+        [" the teacher ", " 2 "],
         [" as it is ", " 1 "],
         [" as it is ", " 2 "],
         [" noise only ", " 1 "],

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PARTICLE: Final = "eplus"
+TEACHER: Final = "common"
+"""Variant that is the teacher of a seed's students."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +63,7 @@ class Trial:
     """One training: a variant of a study with one seed.
 
     Attributes:
+        variant: its name.
         change: in words.
         seed: of everything.
         settings: entries of its configuration.
@@ -69,6 +72,7 @@ class Trial:
         teacher: where the teacher of a student is trained.
     """
 
+    variant: str
     change: str
     seed: int
     settings: tuple[str, ...]
@@ -89,12 +93,18 @@ def trials(study: str, out: Path) -> list[Trial]:
         for seed in sorted({seed for variant in ablation.variants for seed in variant.seeds}):
             settings = (*ablation.common, f"seed={seed}")
             teachers[seed] = Trial(
-                change="the teacher", seed=seed, settings=settings, cell=cell("common", seed), kind="teacher"
+                variant=TEACHER,
+                change="the teacher",
+                seed=seed,
+                settings=settings,
+                cell=cell(TEACHER, seed),
+                kind="teacher",
             )
     return [
         *teachers.values(),
         *(
             Trial(
+                variant=variant.name,
                 change=variant.change,
                 seed=seed,
                 settings=(*ablation.common, *variant.settings, f"seed={seed}"),
@@ -147,7 +157,8 @@ def measure_missing(options: argparse.Namespace) -> None:
 
 
 def _all_trials(options: argparse.Namespace) -> list[Trial]:
-    return [trial for study in options.studies for trial in trials(study, options.out)]
+    found = [trial for study in options.studies for trial in trials(study, options.out)]
+    return [trial for trial in found if not options.variants or trial.variant in (TEACHER, *options.variants)]
 
 
 def table(study: str, out: Path) -> str:
@@ -170,6 +181,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("action", choices=("run", "train", "measure", "show"))
     parser.add_argument("--out", type=Path, required=True, help="directory of all trainings")
     parser.add_argument("--studies", type=among(ABLATIONS), default=tuple(ABLATIONS), help="default: all")
+    variants = dict.fromkeys(variant.name for study in ABLATIONS.values() for variant in study.variants)
+    parser.add_argument("--variants", type=among(variants), help="only these, for runs beside each other")
     parser.add_argument("--further-test", type=Path, action="append", default=[], metavar="FILE")
     parser.add_argument("--preset", default="full", help="of the classifiers (default: full)")
     parser.add_argument("--trainings", type=int, default=3, help="of each classifier (default: 3)")

@@ -143,20 +143,20 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
         (
             "teacher.training.epochs=20",
             "layer_energies.training.epochs=50",
-            "student.training.epochs=10",
-            "student.likelihood.epochs=10",
+            "student.training.epochs=5",
+            "student.likelihood.epochs=5",
         ),
         (
             Variant("recipe", "distilled, then by its likelihood", (), (1, 2)),
             Variant(
                 "no_likelihood",
                 "distilled for all but one epoch",
-                ("student.training.epochs=19", "student.likelihood.epochs=1"),
+                ("student.training.epochs=9", "student.likelihood.epochs=1"),
             ),
             Variant(
                 "no_distillation",
                 "likelihood for all but one epoch",
-                ("student.training.epochs=1", "student.likelihood.epochs=19"),
+                ("student.training.epochs=1", "student.likelihood.epochs=9"),
                 (1, 2),
             ),
             Variant("data_only", "distilled on data only", ("student.loss.beta=1.0",)),

@@ -118,10 +118,11 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
             Variant("random_halves", "voxels divided at random, never like a chessboard", ("coupling.halves=random",)),
             Variant("no_neighbours", "no terms of the neighbours", ("coupling.neighbours=0",), (1, 2)),
             Variant("four_neighbours", "4 neighbours instead of 16", ("coupling.neighbours=4",)),
-            Variant("not_standardised", "voxels not standardised", ("preprocessing.standardise=false",)),
+            Variant("not_standardised", "voxels not standardised", ("preprocessing.standardise=false",), (1, 2)),
             Variant("low_threshold", "threshold 1 keV instead of 10 keV", ("preprocessing.threshold_mev=0.001",)),
             Variant("dark_near", "dark voxels nearer: -1.5 instead of -2.5", ("preprocessing.dark_mean=-1.5",)),
             Variant("dark_far", "dark voxels farther: -4", ("preprocessing.dark_mean=-4.0",)),
+            Variant("dark_narrow", "dark voxels half as wide: 0.2", ("preprocessing.dark_width=0.2",)),
             Variant("dark_wide", "dark voxels twice as wide: 0.8", ("preprocessing.dark_width=0.8",)),
             Variant(
                 "logit", "logit of layer shares", ("preprocessing.voxels=logit", "preprocessing.standardise=false")
@@ -134,6 +135,7 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
             Variant("no_spectrum", "spectrum of the voxels not mapped", ("sampling.map_spectrum=false",)),
             Variant("no_limits", "voxels not kept in the range of the data", ("sampling.limit_voxels=false",)),
             Variant("bound", "splines within 4 instead of 8", ("coupling.spline.bound=4.0",)),
+            Variant("wide_bound", "splines within 14 instead of 8", ("coupling.spline.bound=14.0",)),
             Variant("alpha", "alpha of Flow I 1e-6 instead of 1e-9", ("layer_energies.alpha=1e-6",)),
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from benchmarks.shower_recipes import ABLATIONS, Ablation, Variant
 from benchmarks.shower_runs import configuration
 from hepflows.files import sha256_of
 
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "ablation"
 TINY = (
     "teacher.blocks=1",
     "teacher.hidden=[16]",
@@ -82,6 +85,24 @@ def test_students_of_a_seed_share_their_teacher(data, study, tmp_path, capsys):
         [" as it is ", " 2 "],
         [" noise only ", " 1 "],
     ]
+
+
+def test_variants_train_beside_each_other(data, study, tmp_path):
+    out = tmp_path / "runs"
+    assert shower_ablation.main(["train", "--out", str(out), "--studies", "distillation", "--variants", "noise"]) == 0
+    folder = out / "distillation"
+    assert sorted(path.name for path in folder.iterdir()) == ["common", "noise"]
+    assert not list(folder.rglob("student.json"))
+    with pytest.raises(SystemExit):
+        shower_ablation.main(["train", "--out", str(out), "--variants", "unknown"])
+
+
+@pytest.mark.parametrize("study", [path.name for path in RESULTS.iterdir()])
+def test_the_page_quotes_the_results(study):
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    found = shower_ablation.table(study, RESULTS)
+    assert len(found.splitlines()) > 3
+    assert found in text
 
 
 def test_without_data_the_variable_is_named(monkeypatch, tmp_path, capsys):

@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PARTICLE: Final = "eplus"
-TEACHER: Final = "common"
-"""Variant that is the teacher of a seed's students."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,11 +91,11 @@ def trials(study: str, out: Path) -> list[Trial]:
         for seed in sorted({seed for variant in ablation.variants for seed in variant.seeds}):
             settings = (*ablation.common, f"seed={seed}")
             teachers[seed] = Trial(
-                variant=TEACHER,
+                variant="common",
                 change="the teacher",
                 seed=seed,
                 settings=settings,
-                cell=cell(TEACHER, seed),
+                cell=cell("common", seed),
                 kind="teacher",
             )
     return [
@@ -158,7 +156,10 @@ def measure_missing(options: argparse.Namespace) -> None:
 
 def _all_trials(options: argparse.Namespace) -> list[Trial]:
     found = [trial for study in options.studies for trial in trials(study, options.out)]
-    return [trial for trial in found if not options.variants or trial.variant in (TEACHER, *options.variants)]
+    if not options.variants:
+        return found
+    teachers = {trial.teacher for trial in found if trial.variant in options.variants}
+    return [trial for trial in found if trial.variant in options.variants or trial.cell in teachers]
 
 
 def table(study: str, out: Path) -> str:

@@ -91,7 +91,7 @@ def test_variants_train_beside_each_other(data, study, tmp_path):
     out = tmp_path / "runs"
     assert shower_ablation.main(["train", "--out", str(out), "--studies", "distillation", "--variants", "noise"]) == 0
     folder = out / "distillation"
-    assert sorted(path.name for path in folder.iterdir()) == ["common", "noise"]
+    assert sorted(str(path.relative_to(folder)) for path in folder.glob("*/*")) == ["common/seed1", "noise/seed1"]
     assert not list(folder.rglob("student.json"))
     with pytest.raises(SystemExit):
         shower_ablation.main(["train", "--out", str(out), "--variants", "unknown"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,9 @@ TINY = {
     "teacher": {"blocks": 3, "hidden": (16,), "training": {"epochs": 1}},
     "student": {"hidden": (16,), "training": {"epochs": 1}},
 }
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "student_gap"
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +73,12 @@ def test_what_does_not_belong_together_is_refused(pair, capsys, first, second, m
     given = [str(pair / first), str(pair / second), str(cf.embedded_showers_path())]
     assert student_gap.main(given) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_the_page_quotes_the_results(path):
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    blocks, energies = student_gap.text(found).split("\n\n")
+    assert energies in page
+    assert (blocks in page) == (path.stem == "recipe")

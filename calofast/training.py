@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from calofast.calibrate import calibrate
 from calofast.caloflow import CaloFlowModel
 from calofast.config import CaloFlowConfig, StudentConfig
@@ -27,8 +25,6 @@ from hepflows.train.seeding import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from torch import Tensor
 
     from calofast.geometry import Geometry
     from calofast.shower_flow import Kind

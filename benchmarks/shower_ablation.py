@@ -19,7 +19,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 
@@ -34,9 +34,13 @@ from hepflows.errors import HepflowsError
 from hepflows.files import atomic_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    import calofast as cf
+    from benchmarks.shower_measures import Found
 
 PARTICLE: Final = "eplus"
+FLOOR: Final = "floor.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -142,16 +146,26 @@ def measure_missing(options: argparse.Namespace) -> None:
     console = Console(stderr=True)
     reference = showers_of(PARTICLE, TUNING.held_out, options.further_test)
     measurer = Measurer(reference=reference, preset=options.preset, trainings=options.trainings, epochs=options.epochs)
+    if not (options.out / FLOOR).exists():
+        halves = reference.split(0.5, seed=measurer.seed)
+        write_json(options.out / FLOOR, {"metrics": _aucs(measurer, *halves)})
     for trial in _all_trials(options):
         path, artefact = trial.cell.result(trial.kind), trial.cell.artefact(trial.kind)
         if artefact.exists() and not path.exists():
             plan = json.loads(trial.cell.plan.read_text(encoding="utf-8"))
             generator = CaloGenerator.load(artefact)
             sample = generator.sample(reference.incident_energy_gev, seed=SEED, out_of_range="clamp")
-            aucs = {f"auc_{inputs}": measurer.auc(reference, sample, inputs) for inputs in INPUTS}
-            settings = (*trial.settings, *(options.set or ()))
-            write_json(path, {"metrics": aucs, "training": plan["generators"][trial.kind], "settings": settings})
+            result = {
+                "metrics": _aucs(measurer, reference, sample),
+                "training": plan["generators"][trial.kind],
+                "settings": (*trial.settings, *(options.set or ())),
+            }
+            write_json(path, result)
             console.print(f"{trial.change}, seed {trial.seed}: {path}", soft_wrap=True)
+
+
+def _aucs(measurer: Measurer, reference: cf.Showers, sample: cf.Showers) -> Found:
+    return {f"auc_{inputs}": measurer.auc(reference, sample, inputs) for inputs in INPUTS}
 
 
 def _all_trials(options: argparse.Namespace) -> list[Trial]:
@@ -163,18 +177,24 @@ def _all_trials(options: argparse.Namespace) -> list[Trial]:
 
 
 def table(study: str, out: Path) -> str:
-    """Markdown: one line for each training that is measured."""
+    """Markdown: the floor, Geant4 against itself, and one line for each training that is measured."""
     names = [f"`auc_{inputs}`" for inputs in INPUTS]
     lines = [f"| {' | '.join([study, 'seed', *names, 'min'])} |", "|---" * (len(names) + 3) + "|"]
+    if (out / FLOOR).exists():
+        floor = json.loads((out / FLOOR).read_text(encoding="utf-8"))
+        lines.append(f"| {' | '.join(['Geant4 itself', '', *_cells(floor), ''])} |")
     for trial in trials(study, out):
         path = trial.cell.result(trial.kind)
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
-            found = [result["metrics"][f"auc_{inputs}"] for inputs in INPUTS]
-            cells = [with_error(entry["value"], entry["error"]) for entry in found]
             minutes = f"{result['training']['seconds'] / 60:.0f}"
-            lines.append(f"| {' | '.join([trial.change, str(trial.seed), *cells, minutes])} |")
+            lines.append(f"| {' | '.join([trial.change, str(trial.seed), *_cells(result), minutes])} |")
     return "\n".join(lines) + "\n"
+
+
+def _cells(result: Mapping[str, Any]) -> list[str]:
+    found = [result["metrics"][f"auc_{inputs}"] for inputs in INPUTS]
+    return [with_error(entry["value"], entry["error"]) for entry in found]
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

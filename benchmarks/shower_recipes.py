@@ -33,13 +33,13 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "teacher": {
             "hidden": [256, 256],
             "spline": {"bound": 8.0},
-            "head": {"blocks": 4, "width": 64},
-            "training": {"epochs": 60, "learning_rate": 1e-3, "matmul_precision": "bfloat16"},
+            "head": {"blocks": 8, "width": 96},
+            "training": {"epochs": 60, "learning_rate": 2e-3, "matmul_precision": "bfloat16"},
         },
         "student": {
             "hidden": [256, 256],
-            "training": {"epochs": 20, "optimizer": "adamw", "weight_decay": 1e-4, "learning_rate": 1e-3},
-            "likelihood": {"epochs": 20, "learning_rate": 3e-4},
+            "training": {"epochs": 2, "optimizer": "adamw", "weight_decay": 1e-4, "learning_rate": 1e-3},
+            "likelihood": {"epochs": 15, "learning_rate": 3e-4},
         },
     },
     "coupling": {
@@ -139,11 +139,26 @@ ABLATIONS: Final[Mapping[str, Ablation]] = {
             Variant("alpha", "alpha of Flow I 1e-6 instead of 1e-9", ("layer_energies.alpha=1e-6",)),
         ),
     ),
+    "teacher": Ablation(
+        "maf",
+        "teacher",
+        ("teacher.training.epochs=20", "layer_energies.training.epochs=50"),
+        (
+            Variant("recipe", "as in the recipe: head of 8 blocks, width 96", ()),
+            Variant("small_head", "head of 4 blocks, width 64", ("teacher.head.blocks=4", "teacher.head.width=64")),
+            Variant("few_blocks", "4 MAF blocks instead of 8", ("teacher.blocks=4",)),
+            Variant("rate", "learning rate 1e-3 instead of 2e-3", ("teacher.training.learning_rate=1e-3",)),
+            Variant("not_standardised", "voxels not standardised", ("preprocessing.standardise=false",)),
+        ),
+    ),
     "distillation": Ablation(
         "maf",
         "student",
         (
+            "teacher.head.blocks=4",
+            "teacher.head.width=64",
             "teacher.training.epochs=20",
+            "teacher.training.learning_rate=1e-3",
             "layer_energies.training.epochs=50",
             "student.training.epochs=5",
             "student.likelihood.epochs=5",

@@ -70,6 +70,7 @@ class LayerEnergyConfig(StrictConfig):
         hidden: widths of the masked networks.
         dropout: dropout in them.
         alpha: of the logit; layer shares below it are squashed, so that it belongs below threshold / energy.
+        hits: learn the number of lit voxels of each layer, too, and tell Flow II; see `calofast.hits`.
         spline: shape of the splines.
         training: how it is trained.
     """
@@ -78,6 +79,7 @@ class LayerEnergyConfig(StrictConfig):
     hidden: HiddenUnits = (64, 64)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     alpha: float = Field(default=1e-6, gt=0, lt=0.1)
+    hits: bool = False
     spline: SplineConfig = SplineConfig()
     training: TrainingConfig = TrainingConfig()
 

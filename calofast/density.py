@@ -26,14 +26,18 @@ Precision = Literal["float32", "float64"]
 DEQUANTISATION_STREAM = 0x44
 """Philox stream of the values that dark voxels are given."""
 
+HITS_STREAM = 0x45
+"""Philox stream of the fractions that numbers of hits are given."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Density:
     """Natural logarithms of the densities of N showers.
 
     Attributes:
-        layers: of Flow I, the layer energies given the conditions, in MeV^-L; shape (N,).
-        voxels: of Flow II, the voxels given the layer energies and conditions, in MeV^-V; shape (N,).
+        layers: of Flow I, the layer energies and, if it learns them, the dequantised numbers of hits given the
+            conditions, in MeV^-L; shape (N,).
+        voxels: of Flow II, the voxels given these and the conditions, in MeV^-V; shape (N,).
         residual: largest deviation of a shower's standardised features after the way to latent space and back through
             both flows, shape (N,); see docs/sampling.md for what to expect.
     """
@@ -77,7 +81,7 @@ def evaluate_density(
     device = model.conditions.low.device
 
     def evaluate(start: int, rows: NDArray[np.intp], _: slice) -> NDArray[np.float64]:
-        inputs = (voxels_mev[rows], conditions[rows], _noise(model, seed, start, len(rows)))
+        inputs = (voxels_mev[rows], conditions[rows], *_noise(model, seed, start, len(rows)))
         with torch.no_grad():
             found = _densities(model, *(torch.from_numpy(array).to(model.conditions.low) for array in inputs))
         columns: NDArray[np.float64] = found.double().cpu().numpy()
@@ -91,23 +95,25 @@ def evaluate_density(
     return Density(layers=layers, voxels=voxels, residual=residual)
 
 
-def _noise(model: CaloFlowModel, seed: int, start: int, count: int) -> NDArray[Any]:
-    """Dequantisation noise of the events from `start` on, shape (count, V)."""
+def _noise(model: CaloFlowModel, seed: int, start: int, count: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Dequantisation noise of the events from `start` on: of voxels (count, V), of numbers of hits (count, L)."""
     draw = normal_noise if model.voxels.config.voxels == "log" else uniform_noise
-    noise: NDArray[Any] = draw(seed, start, count, model.n_voxels, stream=DEQUANTISATION_STREAM)
-    return noise
+    voxels: NDArray[Any] = draw(seed, start, count, model.n_voxels, stream=DEQUANTISATION_STREAM)
+    return voxels, uniform_noise(seed, start, count, model.n_layers, stream=HITS_STREAM)
 
 
-def _densities(model: CaloFlowModel, voxels_mev: torch.Tensor, conditions: torch.Tensor, noise: torch.Tensor) -> Any:
+def _densities(
+    model: CaloFlowModel, voxels_mev: torch.Tensor, conditions: torch.Tensor, noise: torch.Tensor, hits: torch.Tensor
+) -> Any:
     """Columns of `Density`, shape (N, 3)."""
     dequantised = model.voxels.dequantise(voxels_mev, noise)
-    energies = model.voxels.layer_energies(voxels_mev, dequantised)
+    totals = model.totals(voxels_mev, dequantised, hits)
     standard = model.conditions(conditions)
-    u, log_layers = model.layer_energies.to_model_space(energies, conditions[:, 0], standard)
+    u, log_layers = model.layer_energies.to_model_space(totals, conditions[:, 0], standard)
     first = density_with_residual(model.layer_energies.flow, u, standard)
-    context = model.context(conditions, energies)
+    context = model.context(conditions, totals)
     learnt, log_spectrum = model.voxels.before_spectrum(dequantised)
-    y, log_voxels = model.voxels(learnt, energies, context)
+    y, log_voxels = model.voxels(learnt, totals[:, : model.n_layers], context)
     second = density_with_residual(model.shower_flow, y, context)
     residual = torch.maximum(first.residual, second.residual)
     return torch.stack([first.log_prob + log_layers, second.log_prob + log_voxels + log_spectrum, residual], dim=1)

@@ -73,7 +73,7 @@ class CaloGenerator:
 
     @property
     def noise_dim(self) -> int:
-        """Normal numbers a shower takes: one a layer (Flow I), then one a voxel (Flow II)."""
+        """Normal numbers a shower takes: one a layer, two if it learns hits (Flow I), then one a voxel (Flow II)."""
         return self.model.noise_dim
 
     def sample(
@@ -152,12 +152,12 @@ class CaloGenerator:
 
         The energies are those that the voxels are scaled to: zero for layers that Flow I left empty.
         """
-        layers = self.model.n_layers
+        first, layers = self.model.n_totals, self.model.n_layers
 
         def both(cond: torch.Tensor, noise: torch.Tensor, rows: slice) -> torch.Tensor:
-            energies = self.model.sample_layers(noise[:, :layers], cond)
-            voxels = self.model.sample_voxels(noise[:, layers:], cond, energies, rows=rows)
-            return torch.cat([self.model.voxels.final_energies(energies), voxels], dim=1)
+            totals = self.model.sample_layers(noise[:, :first], cond)
+            voxels = self.model.sample_voxels(noise[:, first:], cond, totals, rows=rows)
+            return torch.cat([self.model.voxels.final_energies(totals[:, :layers]), voxels], dim=1)
 
         device = self.model.conditions.low.device
         matrix = self.condition_matrix(conditions)
@@ -224,7 +224,7 @@ class CaloGenerator:
                 for name in self.condition_names
             ],
             "noise": {
-                "order": f"{self.model.n_layers} of Flow I, then {self.model.n_voxels} of Flow II",
+                "order": f"{self.model.n_totals} of Flow I, then {self.model.n_voxels} of Flow II",
             },
             "output": {"name": "voxels", "unit": "MeV", "order": "layers front to back, first axis slowest"},
             "geometry": self.geometry.to_dict(),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def draw_contexts(model: CaloFlowModel, conditions: Tensor, n: int, *, low_energies: float = 0.0) -> Tensor:
-    """Contexts of Flow II for L_z: conditions of showers drawn from the data, layer energies by Flow I.
+    """Contexts of Flow II for L_z: conditions of showers drawn from the data, totals of the layers by Flow I.
 
     (The published pion student drew energies uniformly and hardly saw the low ones.)
 
@@ -25,10 +25,10 @@ def draw_contexts(model: CaloFlowModel, conditions: Tensor, n: int, *, low_energ
         low_energies: see `draw_rows`.
 
     Returns:
-        Shape (n, C + L).
+        Shape (n, C + F).
     """
     chosen = conditions[draw_rows(conditions[:, 0], n, low_energies)]
-    noise = torch.randn(n, model.n_layers, device=conditions.device)
+    noise = torch.randn(n, model.n_totals, device=conditions.device)
     parts = zip(noise.split(4096), chosen.split(4096), strict=True)
     return torch.cat([model.context(cond, model.sample_layers(z, cond)) for z, cond in parts])
 

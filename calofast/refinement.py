@@ -131,8 +131,8 @@ class ShowerRefinement:
 
     def latent_emphasis(self, generator: CaloGenerator) -> NDArray[np.float32]:
         """Latents of Flow I, whose few numbers decide much, beside those of Flow II, which weigh as one together."""
-        layers, voxels = generator.geometry.n_layers, generator.geometry.n_voxels
-        return np.concatenate([np.ones(layers), np.full(voxels, voxels**-0.5)]).astype(np.float32)
+        totals, voxels = generator.model.n_totals, generator.geometry.n_voxels
+        return np.concatenate([np.ones(totals), np.full(voxels, voxels**-0.5)]).astype(np.float32)
 
     def fine_tuning(self, generator: CaloGenerator, events: Showers, *, device: str) -> ShowerFineTuning:
         """Both flows of a copy of the generator, trained by their exact likelihoods."""

@@ -9,14 +9,17 @@ from calofast.config import LayerEnergyConfig
 from calofast.layer_energies import LayerEnergyModel
 
 
-def _model(n_layers: int) -> tuple[LayerEnergyModel, torch.Tensor, torch.Tensor, torch.Tensor]:
+def _model(n_layers: int, *, hits: bool = False) -> tuple[LayerEnergyModel, torch.Tensor, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     incident = 1 + 99 * torch.rand(300, generator=generator, dtype=torch.float64)
     shares = torch.rand(300, n_layers, generator=generator, dtype=torch.float64) + 0.05
     energies = shares / shares.sum(1, keepdim=True) * (900 * incident)[:, None]
     energies *= 0.9 + 0.1 * torch.rand(300, 1, generator=generator, dtype=torch.float64)
+    if hits:
+        numbers = 40 * torch.rand(300, n_layers, generator=generator, dtype=torch.float64)
+        energies = torch.cat([energies, numbers], dim=1)
     context = ((incident - 50) / 30)[:, None]
-    model = LayerEnergyModel(n_layers, 1, LayerEnergyConfig(blocks=2, hidden=(8,)), seed=1).double()
+    model = LayerEnergyModel(n_layers, 1, LayerEnergyConfig(blocks=2, hidden=(8,), hits=hits), seed=1).double()
     model.fit_preprocessing(energies, incident, context)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -24,18 +27,20 @@ def _model(n_layers: int) -> tuple[LayerEnergyModel, torch.Tensor, torch.Tensor,
     return model.eval(), energies, incident, context
 
 
+@pytest.mark.parametrize("hits", [False, True])
 @pytest.mark.parametrize("n_layers", [1, 2, 3, 5])
-def test_model_space_and_back(n_layers: int) -> None:
-    model, energies, incident, context = _model(n_layers)
+def test_model_space_and_back(n_layers: int, hits: bool) -> None:
+    model, energies, incident, context = _model(n_layers, hits=hits)
     y, _ = model.to_model_space(energies, incident, context)
     torch.testing.assert_close(model.from_model_space(y, incident, context), energies, rtol=1e-6, atol=1e-3)
     assert float(y.mean().abs()) < 0.2
     assert float(y.std()) == pytest.approx(1.0, abs=0.3)
 
 
+@pytest.mark.parametrize("hits", [False, True])
 @pytest.mark.parametrize("n_layers", [1, 2, 4])
-def test_log_determinant_is_that_of_autograd(n_layers: int) -> None:
-    model, energies, incident, context = _model(n_layers)
+def test_log_determinant_is_that_of_autograd(n_layers: int, hits: bool) -> None:
+    model, energies, incident, context = _model(n_layers, hits=hits)
     for i in range(5):
         _, log_det = model.to_model_space(energies[i : i + 1], incident[i : i + 1], context[i : i + 1])
         jacobian = torch.autograd.functional.jacobian(

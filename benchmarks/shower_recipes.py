@@ -38,7 +38,7 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
         },
         "student": {
             "hidden": [256, 256],
-            "training": {"epochs": 2, "optimizer": "adamw", "weight_decay": 1e-4, "learning_rate": 1e-3},
+            "training": {"epochs": 1, "optimizer": "adamw", "weight_decay": 1e-4, "learning_rate": 1e-3},
             "likelihood": {"epochs": 15, "learning_rate": 3e-4},
         },
     },

@@ -174,3 +174,12 @@ def test_the_page_quotes_the_results():
     assert len(parts) == 3
     assert all(part in text for part in parts)
     assert "show --out benchmarks/results/showers" in text
+
+
+def test_the_readme_quotes_the_classifiers_of_all_shipped_models():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    out = ROOT / "benchmarks" / "results" / "showers"
+    found = tables(shower_table.collect(out), shower_table.floors(out), {}).split("\n\n")[0].splitlines()
+    quoted = [line for line in text.splitlines() if line.startswith(("| e+ |", "| gamma |", "| pi+ |"))]
+    assert set(quoted) <= set(found)
+    assert {line for line in found if "as shipped" in line or "Geant4" in line} <= set(quoted)

@@ -136,7 +136,7 @@ def errors_of_showers(model: CaloFlowModel, showers: int, *, seed: int) -> dict[
 
 
 def _inputs(model: CaloFlowModel, events: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Noise (N, L + V) and conditions (N, C), uniform in the trained range."""
+    """Noise (N, F + V) and conditions (N, C), uniform in the trained range."""
     low, high = model.conditions.low, model.conditions.high
     uniform = torch.from_numpy(uniform_noise(seed, 0, events, len(low), stream=1)).float()
     return torch.from_numpy(normal_noise(seed, 0, events, model.noise_dim)), low + (high - low) * uniform

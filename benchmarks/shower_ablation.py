@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(argv)
     try:
         if options.action == "show":
-            sys.stdout.write("\n".join(table(name, options.out) for name in options.studies))
+            begun = [name for name in options.studies if (options.out / name).is_dir()]
+            sys.stdout.write("\n".join(table(name, options.out) for name in begun))
         else:
             apply_threads(options.threads)
             if options.action != "measure":

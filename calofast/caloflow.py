@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from calofast.shower_flow import Kind
 
 
+_LEAST_SPREAD_OF_HITS = 0.3  # of log(1 + n): one hit instead of none is then two standard deviations away
+
+
 class CaloFlowModel(nn.Module):
     """Both stages with their preprocessing.
 
@@ -81,6 +84,8 @@ class CaloFlowModel(nn.Module):
         logs = self._logs(totals)
         self.log_energy_mean.copy_(logs.mean(0))
         self.log_energy_std.copy_(logs.std(0, unbiased=False).clamp_min(1e-3))
+        # a layer may always have the same number of hits, and Flow I still draw another one
+        self.log_energy_std[self.n_layers :].clamp_(min=_LEAST_SPREAD_OF_HITS)
         self.voxels.fit(dequantised, totals[:, : self.n_layers], self.context(conditions, totals))
 
     def totals(self, voxels_mev: Tensor, dequantised_mev: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -26,7 +26,7 @@ Precision = Literal["float32", "float64"]
 DEQUANTISATION_STREAM = 0x44
 """Philox stream of the values that dark voxels are given."""
 
-HITS_STREAM = 0x45
+HITS_STREAM = 0x46
 """Philox stream of the fractions that numbers of hits are given."""
 
 

@@ -1,7 +1,7 @@
 """Numbers of hits, that is of lit voxels, in each layer: what Flow I may learn beside the energies.
 
-A flow makes single voxels somewhat too often dark or lit, which smears how many are lit: minimum-ionising pions light
-exactly two cells of a layer, and few three. A number that Flow I draws is one dimension, which its splines resolve, and
+A flow makes single voxels somewhat too often dark or lit, which smears how many are lit: most minimum-ionising pions
+light two cells of a layer, and few three. A number that Flow I draws is one dimension, which its splines resolve, and
 Flow II is told.
 """
 
@@ -27,7 +27,8 @@ def dequantised_hits(voxels_mev: Tensor, threshold_mev: float, members: Tensor, 
         noise: the uniform numbers, shape (N, L); None draws them from torch's generator.
     """
     numbers = (voxels_mev >= threshold_mev).to(voxels_mev) @ members
-    return numbers + (uniform_like(numbers) if noise is None else noise)
+    spread = numbers + (uniform_like(numbers) if noise is None else noise)
+    return torch.minimum(spread, torch.nextafter(numbers + 1, numbers))  # float32 would round some up to the next
 
 
 def whole_hits(dequantised: Tensor, members: Tensor) -> Tensor:

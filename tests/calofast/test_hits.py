@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import calofast as cf
+from benchmarks.long_production import check_showers
+from calofast import condition_values, truth
+from calofast.caloflow import CaloFlowModel
+from calofast.density import DEQUANTISATION_STREAM, HITS_STREAM
 from calofast.hits import dequantised_hits, whole_hits
 from calofast.preprocessing import layer_matrix
+from calofast.refinement import ShowerRefinement
 from calofast.training import distill, fit
+from hepflows.philox import normal_noise, uniform_noise
 
 SIZES = (3, 2, 4)
 THRESHOLD_MEV = 0.01
@@ -97,15 +105,65 @@ def test_layers_keep_flow_is_energies(coupling):
     np.testing.assert_allclose(sums, energies, rtol=1e-5)
 
 
-def test_density_is_that_of_both_flows(coupling, showers):
+def test_flow_is_density_is_that_of_energies_and_dequantised_hits(coupling, showers):
     few = showers.select(slice(30))
     found = coupling.log_prob(few, dtype="float64", seed=3)
-    assert np.isfinite(found.layers).all()
+    model = copy.deepcopy(coupling.model).double()
+    noise = normal_noise(3, 0, 30, model.n_voxels, stream=DEQUANTISATION_STREAM)
+    fractions = torch.from_numpy(uniform_noise(3, 0, 30, 3, stream=HITS_STREAM))
+    voxels = torch.from_numpy(few.voxels_mev).double()
+    energies = model.voxels.layer_energies(voxels, model.voxels.dequantise(voxels, torch.from_numpy(noise).double()))
+    numbers = torch.stack([(part >= THRESHOLD_MEV).sum(1) for part in voxels.split([6, 4, 2], dim=1)], dim=1)
+    incident = torch.from_numpy(few.incident_energy_gev).double()
+    with torch.no_grad():
+        expected = model.layer_energies.log_prob(
+            torch.cat([energies, numbers + fractions], dim=1), incident, model.conditions(incident[:, None])
+        )
+    np.testing.assert_allclose(found.layers, expected.numpy(), rtol=1e-10)
     assert found.residual.max() < 1e-6
-    again = coupling.log_prob(few, dtype="float64", seed=3)
-    np.testing.assert_array_equal(found.layers, again.layers)
-    other = coupling.log_prob(few, dtype="float64", seed=4)
-    assert (found.layers != other.layers).any()
+
+
+def test_the_fractions_are_no_other_stream_of_showers():
+    assert HITS_STREAM not in {
+        DEQUANTISATION_STREAM,
+        condition_values._STREAM,
+        truth._ENERGY_STREAM,
+        truth._SEED_STREAM,
+    }
+
+
+@pytest.mark.parametrize("number", [0.0, 1.0, 20.0, 288.0, 6480.0])
+def test_the_largest_fraction_is_not_rounded_to_the_next_number(number):
+    voxels, members = torch.ones(1, int(number) + 1), torch.ones(int(number) + 1, 1)
+    voxels[:, int(number) :] = 0.0
+    noise = torch.full((1, 1), 1 - 2.0**-24)
+    found = whole_hits(dequantised_hits(voxels, THRESHOLD_MEV, members, noise), members)
+    assert found.item() == number
+
+
+def test_a_layer_that_is_always_lit_gives_no_wild_context(make_config, showers):
+    lit = showers.select(slice(None))
+    lit.voxels_mev[:, 6:10] = np.maximum(lit.voxels_mev[:, 6:10], 1.0)
+    model = CaloFlowModel(lit.geometry, config(make_config), "teacher")
+    voxels, energies = torch.from_numpy(lit.voxels_mev), torch.from_numpy(lit.incident_energy_gev[:, None])
+    model.fit_preprocessing(voxels, energies, torch.tensor([[1.0], [100.0]]))
+    totals = model.totals(voxels, model.voxels.dequantise(voxels))
+    totals[:, 4] = 3.5  # of four
+    assert model.context(energies, totals)[:, 5].abs().max() < 3
+
+
+def test_flow_is_latents_have_the_same_emphasis(coupling):
+    emphasis = ShowerRefinement().latent_emphasis(coupling)
+    assert emphasis.shape == (coupling.noise_dim,)
+    assert (emphasis == 1).sum() == 6
+
+
+def test_productions_and_precision_are_checked(coupling, showers):
+    made = coupling.sample(showers.incident_energy_gev[:60], seed=4)
+    bad, deviation = check_showers(made, coupling, seed=4, first_event=0)
+    assert not bad.any()
+    assert deviation < 1e-4
+    assert check_showers(made, coupling, seed=5, first_event=0)[0].all()
 
 
 def test_saved_loaded_and_exported(coupling, tmp_path):

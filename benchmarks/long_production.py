@@ -175,8 +175,8 @@ def check_showers(
     bad |= ~np.isfinite(showers.voxels_mev).all(1) | (showers.voxels_mev < 0).any(1)
     noise = normal_noise(seed, first_event, len(showers), model.n_totals)
     with torch.no_grad():
-        energies = model.sample_layers(torch.from_numpy(noise), torch.from_numpy(matrix))
-        target = model.voxels.final_energies(energies[:, : model.n_layers]).double().numpy()
+        totals = model.sample_layers(torch.from_numpy(noise), torch.from_numpy(matrix))
+        target = model.voxels.final_energies(totals[:, : model.n_layers]).double().numpy()
     sums = showers.layer_energies_mev
     cells = np.array([part.stop - part.start for part in showers.geometry.layer_slices])
     # without renormalisation the hit threshold takes away up to one threshold a voxel

@@ -84,8 +84,8 @@ def errors_of_flow(model: CaloFlowModel, events: int, *, seed: int) -> dict[str,
     exact = copy.deepcopy(model).double()
     noise, conditions = _inputs(model, events, seed)
     latent = noise[:, model.n_totals :]
-    energies = exact.sample_layers(noise[:, : model.n_totals].double(), conditions.double())
-    context = exact.context(conditions.double(), energies).float()
+    totals = exact.sample_layers(noise[:, : model.n_totals].double(), conditions.double())
+    context = exact.context(conditions.double(), totals).float()
     given = latent if model.kind == "teacher" else exact.shower_flow.inverse(latent.double(), context.double())[0]
     given = given.float()
 

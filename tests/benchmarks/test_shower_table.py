@@ -176,6 +176,16 @@ def test_the_page_quotes_the_results():
     assert "show --out benchmarks/results/showers" in text
 
 
+def test_the_page_quotes_pions_without_numbers_of_hits():
+    out = ROOT / "benchmarks" / "results" / "without_hits"
+    found = tables(shower_table.collect(out), shower_table.floors(out), {}).split("\n\n")[0]
+    assert found in (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    (result,) = shower_table.collect(out)
+    document = json.loads((ROOT / "calofast" / "models" / "piplus" / "training.json").read_text(encoding="utf-8"))
+    assert document["config"]["layer_energies"]["hits"]
+    assert result["n_reference"] == 4200
+
+
 def test_the_readme_quotes_the_classifiers_of_all_shipped_models():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     out = ROOT / "benchmarks" / "results" / "showers"

@@ -158,7 +158,7 @@ def test_flow_is_latents_have_the_same_emphasis(coupling):
     assert (emphasis == 1).sum() == 6
 
 
-def test_productions_and_precision_are_checked(coupling, showers):
+def test_a_production_is_compared_with_flow_is_energies(coupling, showers):
     made = coupling.sample(showers.incident_energy_gev[:60], seed=4)
     bad, deviation = check_showers(made, coupling, seed=4, first_event=0)
     assert not bad.any()

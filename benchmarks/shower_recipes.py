@@ -61,7 +61,13 @@ RECIPES: Final[Mapping[str, Mapping[str, Any]]] = {
         "teacher": {
             "hidden": [378, 378],
             "degrees": "sequential",
-            "training": {"epochs": 60, "batch_size": 200, "learning_rate": 1e-4, "schedule": "cosine"},
+            "training": {
+                "epochs": 60,
+                "batch_size": 200,
+                "learning_rate": 1e-4,
+                "schedule": "cosine",
+                "matmul_precision": "bfloat16",
+            },
         },
         "student": {
             "hidden": [378, 378],

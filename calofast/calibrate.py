@@ -9,6 +9,7 @@ import torch
 
 from calofast.dataset import mirrored
 from hepflows.train.seeding import seeded
+from hepflows.train.split import chosen_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,11 +57,12 @@ def _limit(model: CaloFlowModel, voxels_mev: Tensor, conditions: Tensor, mirrors
 
 def _map_spectrum(generator: CaloGenerator, voxels_mev: Tensor, conditions: Tensor) -> None:
     voxels, spectrum = generator.model.voxels, generator.model.voxels.spectrum
-    count = max(1, min(len(voxels_mev), int(_NUMBERS / generator.model.n_voxels)))
-    given = dict(zip(generator.condition_names, conditions[:count].cpu().numpy().T, strict=True))
+    most = max(1, int(_NUMBERS / generator.model.n_voxels))
+    rows = torch.from_numpy(chosen_rows(len(voxels_mev), most, seed=generator.config.seed)).to(voxels_mev.device)
+    given = dict(zip(generator.condition_names, conditions[rows].cpu().numpy().T, strict=True))
     threshold, layer = voxels.config.threshold_mev, generator.geometry.layer_index
-    real = _lit(voxels_mev[:count].cpu().numpy(), layer, threshold)
-    spectrum.note_sparse([len(values) / (count * (layer == number).sum()) for number, values in enumerate(real)])
+    real = _lit(voxels_mev[rows].cpu().numpy(), layer, threshold)
+    spectrum.note_sparse([len(values) / (len(rows) * (layer == number).sum()) for number, values in enumerate(real)])
     spectrum.reset()
     for number in range(_ROUNDS):
         showers = generator.sample(given, seed=generator.config.seed + number, out_of_range="clamp")

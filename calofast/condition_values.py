@@ -70,6 +70,13 @@ def drawn_uniformly(
     Raises:
         ConditionError: there is no range for a condition, or one for none.
     """
+    if unknown := sorted(set(ranges) - set(names)):
+        raise ConditionError(
+            "the generator has no such condition",
+            expected=", ".join(names),
+            found=", ".join(unknown),
+            remedy="leave it out, or check its name",
+        )
     if set(ranges) != set(names):
         raise ConditionError(
             "every condition needs a range to be drawn from",

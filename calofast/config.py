@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,11 @@ from hepflows.train.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from calofast.shower_flow import Kind
+
+CUT: Final = 0.25
+"""Where dark and lit voxels are split, in units of dark_mean: almost five widths of the default Gaussian from it."""
+_LEAST_WIDTHS: Final = 2.3  # of the dark Gaussian between its centre and the split: 1 % of them beyond
+_LOWEST_DARK: Final = -20.0
 
 
 class SplineConfig(StrictConfig):
@@ -60,6 +65,20 @@ class PreprocessingConfig(StrictConfig):
     noise_mev: float = Field(default=1e-3, gt=0)
     mirrors: tuple[Literal["mirror_x", "mirror_y"], ...] = ()
     renormalise_after_threshold: bool = False
+
+    @model_validator(mode="after")
+    def _dark_and_lit_apart(self) -> PreprocessingConfig:
+        if self.voxels == "logit":
+            return self
+        reach = (1 - CUT) * -self.dark_mean
+        if self.dark_width > reach / _LEAST_WIDTHS:
+            raise ValueError(
+                f"dark_width must be at most {reach / _LEAST_WIDTHS:.3g} with dark_mean {self.dark_mean:g}: else dark "
+                "voxels are taken for lit ones"
+            )
+        if self.dark_mean < _LOWEST_DARK:
+            raise ValueError(f"dark_mean must be at least {_LOWEST_DARK:g}: float32 loses the energy of darker voxels")
+        return self
 
 
 class LayerEnergyConfig(StrictConfig):

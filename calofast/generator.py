@@ -164,11 +164,15 @@ class CaloGenerator:
         events = sample_in_tiles(both, matrix, self.noise_dim, seed=seed, device=device)
         return events[:, :layers], events[:, layers:]
 
-    def energy_removed_by_threshold(self, incident_energy_gev: ArrayLike, *, seed: int) -> float:
-        """Share of the deposited energy that the hit threshold removes from showers of these energies."""
-        energies, voxels = self.sample_stages(incident_energy_gev, seed=seed)
+    def energy_removed_by_threshold(self, conditions: ArrayLike | Mapping[str, ArrayLike], *, seed: int) -> float:
+        """Share of the deposited energy that the hit threshold removes from showers of these conditions.
+
+        It is 0 if nothing is deposited.
+        """
+        energies, voxels = self.sample_stages(conditions, seed=seed)
         kept = self.model.voxels.apply_threshold(torch.from_numpy(voxels), torch.from_numpy(energies))
-        return 1.0 - float(kept.double().sum()) / float(energies.astype(np.float64).sum())
+        deposited = float(energies.astype(np.float64).sum())
+        return 1.0 - float(kept.double().sum()) / deposited if deposited > 0 else 0.0
 
     def log_prob(
         self,

@@ -62,12 +62,12 @@ class Hdf5Content:
         with np.errstate(over="ignore"):  # becomes infinite, which is refused with its place
             return require_numbers(values, where=f"{self.path}: {name}").astype(np.float32)
 
-    def scalar(self, name: str) -> NDArray[np.float64]:
-        """A whole data set of shape (N,) or (N, 1) in double precision, shape (N,)."""
+    def scalar(self, name: str, n: int | None = None) -> NDArray[np.float64]:
+        """A whole data set of shape (N,) or (N, 1) in double precision, shape (N,); any N if `n` is None."""
         where = f"{self.path}: {name}"
         with reading(self.path, name):
             values = np.asarray(self.file[name][...])
-        require_shape(values.shape, (None, 1) if values.ndim == 2 else (None,), where=where)
+        require_shape(values.shape, (n, 1) if values.ndim == 2 else (n,), where=where)
         return require_numbers(values, where=where).reshape(-1)
 
     def attributes(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from calofast.conditions import WEIGHT_NAMES, as_condition
+from calofast.conditions import WEIGHT_NAMES, particle_codes, read_conditions
 from calofast.geometry import Geometry, calogan, calogan_hits
 from calofast.hdf5_content import Hdf5Content, stored_metadata
 from calofast.particles import pdg_code
@@ -169,32 +169,34 @@ def _shower_file(
 ) -> ShowerFile:
     """What both layouts share: overflow, scalars, attributes."""
     path, shapes, metadata = content.path, content.shapes, content.metadata
-    requested, has_overflow = content.conditions, "overflow" in shapes
+    has_overflow = "overflow" in shapes
     if has_overflow:
         require_shape(shapes["overflow"], (n, geometry.n_layers), where=f"{path}: overflow")
 
     def read_block(start: int, stop: int) -> Block:
         return voxels(start, stop), content.rows("overflow", start, stop) if has_overflow else None
 
-    conditions, units = {}, {}
-    stored = metadata.condition_units if metadata else {}
     with reading(path, "attributes"):
         attributes, stated = content.attributes(), content.stated_units()
-    for name, shape in shapes.items():
-        if name in _OWN or name.startswith("layer_") or shape not in ((n,), (n, 1)):
-            continue
-        if choice := as_condition(name, stated[name], requested=requested, stored=stored):
-            conditions[choice[0]] = content.scalar(name).astype(np.float32)
-            units[choice[0]] = choice[1]
-    for name in requested or ():
-        if name not in conditions and not any(key.startswith(f"{name}_") for key in conditions):
-            raise DataError("no such scalar data set", where=f"{path}: {name}", found=", ".join(sorted(shapes)))
-    weights = next((content.scalar(name) for name in WEIGHT_NAMES if name in shapes), None)
+    conditions, units = read_conditions(
+        (
+            name
+            for name, shape in shapes.items()
+            if name not in _OWN and not name.startswith("layer_") and shape in ((n,), (n, 1))
+        ),
+        content.scalar,
+        stated=stated,
+        requested=content.conditions,
+        stored=metadata.condition_units if metadata else (),
+        has_pdg="pdg" in shapes,
+        where=str(path),
+    )
+    weights = next((content.scalar(name, n) for name in WEIGHT_NAMES if name in shapes), None)
     particle = attributes.get("pdg") or attributes.get("particle") or geometry.particle
     code = metadata.pdg if metadata else pdg_code(particle)
     pdg = None if code is None else np.full(n, code, dtype=np.int64)
     if "pdg" in shapes:
-        pdg = content.scalar("pdg").astype(np.int64)
+        pdg = particle_codes(content.scalar("pdg", n), where=f"{path}: pdg")
     whole_file = "MeV" if energy == "incident_energies" else "GeV"
     return ShowerFile(
         path=path,

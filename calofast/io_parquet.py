@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calofast.conditions import WEIGHT_NAMES, as_condition
+from calofast.conditions import WEIGHT_NAMES, particle_codes, read_conditions
 from calofast.shower_file import METADATA, Block, Metadata, ShowerFile, standard_geometry
 from hepflows.errors import DataError, GeometryError
 from hepflows.parquet import pyarrow_parquet
@@ -154,17 +154,18 @@ def _shower_file(
         return block["voxels"], block.get("overflow")
 
     stored = metadata.condition_units if metadata else {}
-    conditions, units = {}, {}
-    for name in table.names:
-        if name in _OWN or not table.is_scalar(name):
-            continue
-        if choice := as_condition(name, stored.get(name), requested=requested, stored=stored):
-            conditions[choice[0]] = table.scalar(name).astype(np.float32)
-            units[choice[0]] = choice[1]
-    for name in requested or ():
-        if name not in conditions and not any(key.startswith(f"{name}_") for key in conditions):
-            raise DataError("no such column of numbers", where=table.path, found=name, remedy="check conditions")
+    conditions, units = read_conditions(
+        (name for name in table.names if name not in _OWN and table.is_scalar(name)),
+        table.scalar,
+        stated=stored,
+        requested=requested,
+        stored=stored,
+        has_pdg="pdg" in table.names,
+        where=str(table.path),
+    )
     pdg = None if metadata is None or metadata.pdg is None else np.full(table.n, metadata.pdg, dtype=np.int64)
+    if "pdg" in table.names:
+        pdg = particle_codes(table.scalar("pdg"), where=f"{table.path}: pdg")
     weights = next((table.scalar(name) for name in WEIGHT_NAMES if name in table.names), None)
     return ShowerFile(
         path=table.path,
@@ -175,7 +176,7 @@ def _shower_file(
         incident_energy=table.scalar("incident_energy"),
         has_overflow=has_overflow,
         read_block=read_block,
-        pdg=table.scalar("pdg").astype(np.int64) if "pdg" in table.names else pdg,
+        pdg=pdg,
         conditions=conditions,
         condition_units=units,
         weights=None if weights is None else weights.astype(np.float32),

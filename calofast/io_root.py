@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import uproot
 
-from calofast.conditions import WEIGHT_NAMES, as_condition
+from calofast.conditions import WEIGHT_NAMES, particle_codes, read_conditions
 from calofast.geometry import Geometry, calogan_hits
 from calofast.hit_blocks import hit_reader
 from calofast.shower_file import (
@@ -238,20 +238,20 @@ def _shower_file(
     """What both layouts share: energy, particle, conditions, weights."""
     metadata, energy = source.metadata, _ENERGY[layout]
     stored = metadata.condition_units if metadata else {}
-    conditions, units = {}, {}
-    for name in source.names:
-        if _CELL.fullmatch(name) or name in (energy, "pdg", *WEIGHT_NAMES) or not source.is_scalar(name):
-            continue
-        if choice := as_condition(name, stored.get(name), requested=requested, stored=stored):
-            conditions[choice[0]] = source.scalar(name).astype(np.float32)
-            units[choice[0]] = choice[1]
-    for name in requested or ():
-        if name not in conditions and not any(key.startswith(f"{name}_") for key in conditions):
-            raise DataError("no such scalar branch", where=source.where(name), remedy="check the name in conditions")
+    own = (energy, "pdg", *WEIGHT_NAMES)
+    conditions, units = read_conditions(
+        (name for name in source.names if not _CELL.fullmatch(name) and name not in own and source.is_scalar(name)),
+        source.scalar,
+        stated=stored,
+        requested=requested,
+        stored=stored,
+        has_pdg="pdg" in source.names,
+        where=f"{source.path}: {source.key}",
+    )
     weights = next((source.scalar(name) for name in WEIGHT_NAMES if name in source.names), None)
     pdg = None if metadata is None or metadata.pdg is None else np.full(source.n, metadata.pdg, dtype=np.int64)
     if "pdg" in source.names:
-        pdg = source.scalar("pdg").astype(np.int64)
+        pdg = particle_codes(source.scalar("pdg"), where=source.where("pdg"))
     return ShowerFile(
         path=source.path,
         format=layout,

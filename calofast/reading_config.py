@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from hepflows.config import StrictConfig
 
+_ENERGY: Final = "incident_energy_gev"
 EnergyUnit = Literal["", "eV", "keV", "MeV", "GeV", "TeV"]
 
 
@@ -36,7 +37,8 @@ class ReadingConfig(StrictConfig):
         geometry: built-in geometry for files that do not carry theirs; empty detects it.
         binning_xml: geometry of a CaloChallenge file, path.
         units: units of the file, if they are not those of its format.
-        conditions: the incident energy, then further scalars to read; None takes those known by name.
+        conditions: scalars to read beside the incident energy, which may be named, too; None takes those known by
+            name.
     """
 
     part: tuple[float, float] = (0.0, 1.0)
@@ -77,7 +79,7 @@ class ReadingConfig(StrictConfig):
         """Keyword arguments of `calofast.read_showers`."""
         from calofast.detection import named_geometry
 
-        further = None if self.conditions is None else self.conditions[1:] or None
+        further = None if self.conditions is None else tuple(name for name in self.conditions if name != _ENERGY)
         units = {name: unit for name, unit in self.units.model_dump().items() if unit}
         return {
             "part": self.part,
@@ -89,7 +91,7 @@ class ReadingConfig(StrictConfig):
             "geometry": named_geometry(self.geometry) if self.geometry else None,
             "binning_xml": self.binning_xml or None,
             "units": units or None,
-            "conditions": further,
+            "conditions": further or None,
         }
 
 
@@ -106,11 +108,18 @@ class DataConfig(ReadingConfig):
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     stream: bool = False
     buffer: int = Field(default=20_000, ge=100)
-    conditions: tuple[str, ...] = ("incident_energy_gev",)
+    conditions: tuple[str, ...] = (_ENERGY,)
+
+    @field_validator("energy_range_gev")
+    @classmethod
+    def _positive(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] <= 0:
+            raise ValueError("must begin above 0: the networks see the logarithm of the energy")
+        return value
 
     @model_validator(mode="after")
     def _incident_energy_first(self) -> DataConfig:
-        if not self.conditions or self.conditions[0] != "incident_energy_gev":
+        if not self.conditions or self.conditions[0] != _ENERGY:
             raise ValueError("the first condition must be 'incident_energy_gev'")
         if len(set(self.conditions)) != len(self.conditions):
             raise ValueError("a condition is named twice")

@@ -166,14 +166,14 @@ class Showers:
         )
 
 
-_SUFFIXES = ("rad", "deg", "mm", "cm", "mev", "gev", "tev", "ns", "ps")
+SUFFIXES = ("rad", "deg", "mm", "cm", "mev", "gev", "tev", "ns", "ps")
 _SPELLING = {"mev": "MeV", "gev": "GeV", "tev": "TeV"}
 
 
 def unit_of(condition: str) -> str:
     """Unit that a condition's name carries: ``rad`` for ``theta_rad``, empty if it carries none."""
     suffix = condition.rpartition("_")[2] if "_" in condition else ""
-    return _SPELLING.get(suffix, suffix) if suffix in _SUFFIXES else ""
+    return _SPELLING.get(suffix, suffix) if suffix in SUFFIXES else ""
 
 
 def require_cells(geometry: Geometry, showers: Showers | StreamedShowers) -> None:

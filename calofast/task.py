@@ -143,7 +143,7 @@ class CaloTask:
             run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
             first = fit(CaloFlow(showers.geometry, config), showers, run=run)
             written: dict[str, Path] = {first.kind: first.save(out / first.kind, force=force or resume)}
-            if not resume:
+            if not resume and config.architecture == "maf":
                 remove_old(out / "student")  # of an earlier teacher
             if config.student is not None:
                 student = distill(first, showers, run=run)
@@ -164,6 +164,7 @@ class CaloTask:
         reporter: Reporter | None = None,
     ) -> Path:
         """Train a student for a saved teacher; checkpoints are kept beside `out`."""
+        from calofast.config import StudentConfig
         from calofast.training import Run, distill
         from hepflows.train.run import checkpoints_beside, remove_checkpoints
 
@@ -172,7 +173,7 @@ class CaloTask:
         with _opened(config.data, data_path) as showers:
             folder = checkpoints_beside(out, _DISTILLATIONS, resume=resume, force=force)
             run = Run.on_file(data_path, directory=folder, resume=resume, device=device, reporter=reporter)
-            student = distill(generator, showers, student=config.student, run=run)
+            student = distill(generator, showers, student=config.student or StudentConfig(), run=run)
         saved = student.save(out, force=force or resume)
         remove_checkpoints(folder, _DISTILLATIONS)
         return saved
@@ -229,6 +230,7 @@ def _require_same(given: CaloFlowConfig, trained: CaloFlowConfig) -> None:
         "preprocessing.",
         "layer_energies.",
         "teacher.",
+        "sampling.",
         "data.conditions",
         "data.validation_fraction",
     )

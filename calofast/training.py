@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from calofast.calibrate import calibrate
@@ -22,6 +23,7 @@ from hepflows.train.loop import fit as run_training
 from hepflows.train.objectives import MaximumLikelihood
 from hepflows.train.run import Run
 from hepflows.train.seeding import seeded
+from hepflows.train.split import chosen_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,7 +170,7 @@ def distill(
         order=data.order,
         identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
     )
-    training = {**teacher.document["training"], "student": result.summary()}
+    training = {**teacher.document["training"], "student": result.summary(), "n_train_student": len(data.train)}
     if settings.likelihood is not None:
         training["student_likelihood"] = run_training(
             network.shower_flow,
@@ -183,8 +185,7 @@ def distill(
             order=data.order,
             identity=_identity(showers, config.preprocessing, config.data, settings, follows=guide),
         ).summary()
-    run = replace(run, provenance={**teacher.document["provenance"], **(run.provenance or {})})
-    return _finish(network, teacher.geometry, config, showers, run, training, data)
+    return _finish(network, teacher.geometry, config, showers, run, training, data, teacher.document["provenance"])
 
 
 def _tensors(
@@ -212,10 +213,12 @@ def _finish(
     run: Run,
     training: Mapping[str, Any],
     data: ShowerTensors | StreamedTensors,
+    inherited: Mapping[str, Any] = MappingProxyType({}),
 ) -> CaloGenerator:
     """Wrap a trained network, with what the artefact says about it."""
     network = network.to("cpu")
     provenance = {
+        **inherited,
         "pdg": showers.pdg,
         "n_showers": len(showers),
         **showers.provenance,
@@ -224,10 +227,12 @@ def _finish(
     document = make_document(network, geometry, config, provenance=provenance, training=training)
     generator = CaloGenerator(network, geometry, config, document)
     calibrate(generator, data)
-    probe = data.conditions[data.validation][:_PROBE].cpu().numpy()
-    if config.data.conditions == ("incident_energy_gev",):
-        removed = generator.energy_removed_by_threshold(probe[:, 0], seed=config.seed)
-        document = document.model_copy(update={"metrics": {"energy_removed_by_threshold": removed}})
+    held_out = data.conditions[data.validation].cpu().numpy()
+    probe = held_out[chosen_rows(len(held_out), _PROBE, seed=config.seed)]
+    removed = generator.energy_removed_by_threshold(
+        dict(zip(generator.condition_names, probe.T, strict=True)), seed=config.seed
+    )
+    document = document.model_copy(update={"metrics": {"energy_removed_by_threshold": removed}})
     return CaloGenerator(network, geometry, config, document)
 
 

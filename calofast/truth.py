@@ -113,7 +113,7 @@ class Request:
         if not 0 < low <= high < math.inf:
             raise ConfigError("not a positive, rising range", where="--energy", found=f"{low:g} to {high:g} GeV")
         chosen = default_physics(code) if physics is None else physics
-        if chosen.cut_mm <= 0:
+        if not 0 < chosen.cut_mm < math.inf:
             raise ConfigError("not a production cut", where="--cut-mm", expected="above 0", found=chosen.cut_mm)
         return cls(
             detector=detector_name,

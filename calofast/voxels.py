@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from calofast.config import CUT
 from calofast.preprocessing import ContextStandardisation, layer_matrix, logit_of_share, share_of_logit
 from calofast.spectrum import SpectrumMap
 from hepflows.draws import normal_like, uniform_like
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from calofast.config import PreprocessingConfig
 
 _ALWAYS_LIT = 0.999
-_CUT = 0.25  # in units of dark_mean: almost five widths of the default Gaussian away from its centre
 _MOST_CHANGE = 0.5  # of the brightest voxel of a layer, before all are scaled
 _MARGIN = 0.25  # in standard deviations
 _LEAST_SCALE = 0.3  # in log or logit space; keeps voxels that are nearly constant from dominating
@@ -153,7 +153,7 @@ class VoxelTransform(nn.Module):
             threshold = self.config.threshold_mev
             u = (dequantised_mev / threshold).log()
             # in this order NaN, which damaged weights give, is not dark and stays NaN for all to see
-            dark = (u < _CUT * self.config.dark_mean) & (u < self._largest(u) @ self.members.T)
+            dark = (u < CUT * self.config.dark_mean) & (u < self._largest(u) @ self.members.T)
             values = torch.where(dark, torch.zeros_like(u), threshold * self.spectrum(u.abs()).exp())
             values = self._towards(values, target)
         return values * ((target / (values @ self.members).clamp_min(1e-30)) @ self.members.T)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 4096
 """Showers of a row group."""
-_RESERVED = {"incident_energy", "voxels", "overflow", "weights", "pdg"}
+_RESERVED = {"incident_energy", "voxels", "overflow", "weights"}
 
 
 def write_parquet(chunks: Iterable[Showers], path: Path) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -62,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for problem in generic_names.overwritten_packages():
             _say(console, "warning", str(problem), "yellow")
         with interruptible():
-            return _run(tokens, console, debug=debug)
+            code = _run(tokens, console, debug=debug)
+    _give_up_unreadable_stderr()
+    return code
 
 
 def build_app(tokens: Sequence[str] = ()) -> App:
@@ -116,6 +119,9 @@ def _run(tokens: Sequence[str], console: Console, *, debug: bool) -> int:
         code = 0 if isinstance(stop.__context__, BrokenPipeError) else stop.code
     except Exception as error:  # noqa: BLE001 - the last resort turns whatever is left into a message
         code = _unexpected(error, console, debug=debug)
+    if isinstance(code, str):  # a plug-in's sys.exit("reason")
+        _say(console, "error", code, "bold red")
+        code = EXIT_INTERNAL
     return code if isinstance(code, int) else 0
 
 
@@ -165,4 +171,15 @@ def _loaded_or_broken(plugin: registry.Plugin) -> Callable[..., object]:
 
 
 def _say(console: Console, kind: str, message: str, style: str) -> None:
-    console.print(Text.assemble((f"{kind}: ", style), printable(message)), soft_wrap=True, highlight=False)
+    # whatever becomes of the words, the exit code stays; rich leaves by SystemExit when nobody reads them any more
+    with contextlib.suppress(OSError, SystemExit):
+        console.print(Text.assemble((f"{kind}: ", style), printable(message)), soft_wrap=True, highlight=False)
+
+
+def _give_up_unreadable_stderr() -> None:
+    """Drop words that could not be written (full disk, no reader): Python would fail with them at its end."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())

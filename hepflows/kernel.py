@@ -9,6 +9,7 @@ Numba compiles again when a kernel's own file has changed, not when a file that 
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
@@ -18,12 +19,23 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
+_NO_CACHE = (
+    "compiled kernels cannot be kept, as neither the package's directory nor the home directory can be written: each "
+    "command compiles them anew; set NUMBA_CACHE_DIR to a directory that can be"
+)
 OPTIONS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy"}
 
 
 def kernel(function: F) -> F:
     """Compile a function that Python or other kernels call."""
-    compiled: F = numba.njit(nogil=True, cache=True, **OPTIONS)(function)
+    try:
+        compiled: F = numba.njit(nogil=True, cache=True, **OPTIONS)(function)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        # a warning of one place is shown once
+        warnings.warn(_NO_CACHE, stacklevel=1)
+        compiled = numba.njit(nogil=True, **OPTIONS)(function)
     return compiled
 
 

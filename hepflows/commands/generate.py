@@ -53,7 +53,9 @@ def generate(
         int | None, Parameter(name=["-n", "--number"], converter=whole_number, help="Number of events.")
     ] = None,
     like: Annotated[Path | None, Parameter(help="Take the conditions of the events in this file.")] = None,
-    part: Annotated[str, Parameter(help="Part of the file of --like, by position.")] = "0.0:1.0",
+    part: Annotated[
+        str | None, Parameter(help="Part of the file of --like, by position; by default 0.0:1.0, all.")
+    ] = None,
     read: Reading = None,
     shard: Annotated[str | None, Parameter(help="Only share k of n, as k/n with k from 1; give each job one.")] = None,
     dask: Annotated[
@@ -120,8 +122,10 @@ def generate(
     from hepflows.production.job import Means, is_directory_output, produce
 
     ranges = parse_ranges(energy, condition)
-    piece = parse_part(part)
+    piece = parse_part(part or "0.0:1.0")
     _check_numbers(n, batch, like=like is not None, ranges=bool(ranges))
+    if like is None and (part is not None or read):
+        raise ConfigError("--part and --read say how the file of --like is read", remedy="add --like FILE")
     in_shards = dask is not None or resume or shard_size is not None or is_directory_output(out)
     suffix = _suffix(out, format)
     if not in_shards:

@@ -105,9 +105,10 @@ class PlainReporter:
             stage.line()
 
     def message(self, text: str) -> None:
-        """Write one line."""
-        self._stream.write(text + "\n")
-        self._stream.flush()
+        """Write one line; what cannot be written (full disk, no reader) stops no training."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text + "\n")
+            self._stream.flush()
 
 
 class _PlainStage:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Self
 
+from hepflows.document import DOCUMENT_NAME
 from hepflows.errors import OutputError
 from hepflows.files import remove_leftovers, sha256_of
 from hepflows.train import distributed
@@ -57,12 +58,28 @@ class Run:
 
 
 def training_folder(out: Path, *, resume: bool) -> Path:
-    """The folder of `out` for checkpoints: as a stopped training left it if `resume`, else without old content."""
+    """The folder of `out` for checkpoints: as a stopped training left it if `resume`, else without old content.
+
+    Raises:
+        OutputError: something else than checkpoints lies there, which stays.
+    """
     folder = out / "training"
-    if resume:
-        distributed.current().on_first(lambda: remove_leftovers(out))
-    else:
-        remove_old(folder)
+
+    def prepare() -> None:
+        if resume:
+            remove_leftovers(out)
+        elif folder.is_dir():
+            files = [path for path in folder.rglob("*") if not path.is_dir()]
+            if foreign := [path for path in files if path.name not in KEPT and not path.name.startswith(".")]:
+                raise OutputError(
+                    "checkpoints would be kept here, but something else lies here",
+                    where=folder,
+                    found=foreign[0].relative_to(folder),
+                    remedy="name another --out, or move it away",
+                )
+            _remove(folder)
+
+    distributed.current().on_first(prepare)
     return folder
 
 
@@ -145,6 +162,11 @@ def _only_checkpoints(folder: Path, trainings: Sequence[str]) -> bool:
     return True
 
 
-def remove_old(folder: Path) -> None:
-    """Remove what an earlier training left, which a new one must not find; done by the first process."""
-    distributed.current().on_first(lambda: shutil.rmtree(folder, ignore_errors=True))
+def remove_old(artefact: Path) -> None:
+    """Remove the artefact of an earlier training, which would be taken for one of this; done by the first process."""
+
+    def remove() -> None:
+        if (artefact / DOCUMENT_NAME).is_file():
+            shutil.rmtree(artefact)
+
+    distributed.current().on_first(remove)

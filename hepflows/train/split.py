@@ -19,6 +19,17 @@ class Split(NamedTuple):
     validation: NDArray[np.int64]
 
 
+def chosen_rows(n: int, most: int, *, seed: int) -> NDArray[np.int64]:
+    """At most so many of n rows, at random, in rising order: files may be sorted, so that their first rows differ.
+
+    Example:
+        >>> len(chosen_rows(1000, 10, seed=1)), len(chosen_rows(5, 10, seed=1))
+        (10, 5)
+    """
+    rows: NDArray[np.int64] = np.sort(np.random.default_rng(seed).permutation(n)[:most])
+    return rows
+
+
 def split_events(
     n: int, validation_fraction: float, *, seed: int, at_least: int, what: str, where: object = None
 ) -> Split:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from hepflows.train.seeding import generator_of
+from hepflows.train.split import chosen_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def sample_rows(rows: StreamedRows, count: int, size: int, *, seed: int) -> Iter
     Yields:
         For each block its rows, and which of them are chosen (row numbers within the block, rising).
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(count)[:size])
+    chosen = chosen_rows(count, size, seed=seed)
     for first, block in rows.blocks():
         here = chosen[(chosen >= first) & (chosen < first + len(block))]
         yield block, here - first

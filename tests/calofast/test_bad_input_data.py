@@ -13,7 +13,8 @@ import uproot
 from calofast.describe import describe_file
 from calofast.geometry import calochallenge, calogan
 from calofast.reading import embedded_showers_path, iterate_showers, read_showers
-from hepflows.errors import DataError, GeometryError
+from calofast.writing import write_showers
+from hepflows.errors import DataError, GeometryError, UnitsError
 
 DATA = Path(__file__).parents[1] / "data"
 HITS = DATA / "detector_hits.root"
@@ -265,6 +266,49 @@ def test_impossible_values_are_named(tmp_path, change, message):
 def test_impossible_values_in_root(tmp_path):
     path = cell_file(tmp_path / "f.root", lambda b: b["cell_290"].__setitem__(1, -1.0))
     refused(path, r"entry 1, layer_1\[0, 2\] \(voxel 290\): negative energy")
+
+
+def beside(**columns):
+    def change(arrays):
+        arrays.update(columns)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (beside(weights=np.ones(5)), r"weights: wrong shape[\s\S]*expected: \(4\)[\s\S]*\(5,\)"),
+        (beside(weight=np.ones((3, 1))), r"weight: wrong shape[\s\S]*expected: \(4, 1\)"),
+        (beside(pdg=np.array([11])), r"pdg: wrong shape"),
+        (beside(pdg=np.array([11, 11, np.nan, 22])), r"pdg\[2\]: not a PDG code[\s\S]*nan"),
+        (beside(pdg=np.array([11, 11.5, 11, 22])), r"pdg\[1\]: not a PDG code[\s\S]*11\.5"),
+        (beside(theta=np.ones(4), theta_rad=np.ones(4)), r"two scalars would be the condition theta_rad"),
+    ],
+)
+def test_what_stands_beside_the_showers(tmp_path, change, message):
+    refused(calogan_file(tmp_path / "f.h5", change), message)
+
+
+def test_a_unit_that_contradicts_the_name(tmp_path):
+    path = calogan_file(tmp_path / "f.h5", beside(theta_rad=np.full(4, 30.0)))
+    read_showers(path)
+    with h5py.File(path, "a") as file:
+        file["theta_rad"].attrs["unit"] = "deg"
+    refused(path, r"theta_rad: the name of a condition and its unit[\s\S]*rad[\s\S]*deg", UnitsError)
+
+
+def test_the_particle_may_be_asked_for_as_a_condition(tmp_path):
+    codes = np.array([11, 22, 11, 22])
+    for path in (
+        calogan_file(tmp_path / "f.h5", beside(pdg=codes)),
+        cell_file(tmp_path / "f.root", beside(pdg=codes)),
+        write_showers(read_showers(calogan_file(tmp_path / "m.h5", beside(pdg=codes))), tmp_path / "f.parquet"),
+    ):
+        showers = read_showers(path, conditions=("pdg",))
+        assert showers.pdg is None
+        assert showers.conditions["pdg"].tolist() == codes.tolist()
+    refused(EPLUS, r"pdg: no such scalar", conditions=("pdg",))
 
 
 def test_the_entry_is_the_one_in_the_file(tmp_path):

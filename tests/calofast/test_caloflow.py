@@ -231,6 +231,8 @@ def test_drawn_conditions_follow_from_seed_and_index(generator: CaloGenerator) -
     assert scipy.stats.kstest(whole, "uniform", (10, 10)).pvalue > 1e-3
     with pytest.raises(ConditionError, match="needs a range"):
         generator.draw_conditions(10, seed=4)
+    with pytest.raises(ConditionError, match=r"no such condition[\s\S]*theta_rad"):
+        generator.draw_conditions(10, seed=4, ranges={**ranges, "theta_rad": (0.0, 1.0)})
 
 
 def test_export_module_gives_the_samplers_showers(generator: CaloGenerator) -> None:

@@ -99,7 +99,7 @@ def test_a_geometry_that_does_not_match(tmp_path, foreign) -> None:
     pq.write_table(pa.table(foreign), tmp_path / "f.parquet")
     with pytest.raises(GeometryError, match="does not match the data"):
         read_showers(tmp_path / "f.parquet", geometry=calochallenge("photons"))
-    with pytest.raises(DataError, match="no such column"):
+    with pytest.raises(DataError, match="no such scalar"):
         read_showers(tmp_path / "f.parquet", conditions=["eta"])
 
 

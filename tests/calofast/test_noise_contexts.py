@@ -67,3 +67,11 @@ def test_the_student_follows_at_the_preferred_energies(teacher):
 def test_a_power_out_of_range_is_refused(value):
     with pytest.raises(ValidationError):
         StudentConfig(low_energies=value)
+
+
+def test_a_student_tells_of_the_showers_that_it_followed_on(teacher):
+    generator, showers = teacher
+    document = distill(generator, showers.select(slice(0, len(showers) // 2))).document
+    assert document["provenance"]["n_showers"] == len(showers) // 2
+    assert generator.document["provenance"]["n_showers"] == len(showers)
+    assert document["training"]["n_train_student"] < document["training"]["n_train"]

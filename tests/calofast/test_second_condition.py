@@ -58,6 +58,7 @@ def test_the_artefact_knows_its_range_and_unit(chain: Path) -> None:
     assert -0.1 < low < 0.05
     assert 0.95 < high < 1.1
     assert document["units"]["theta_rad"] == "rad"
+    assert 0 <= document["metrics"]["energy_removed_by_threshold"] < 0.5
 
 
 @pytest.mark.parametrize("suffix", [".h5", ".root"])

@@ -124,3 +124,20 @@ def test_neither_if_it_is_not_wanted(trained) -> None:
     assert torch.isinf(plain.highest).all()
     assert torch.equal(plain.spectrum.table, SpectrumMap(showers.geometry.layer_sizes).table)
     assert not torch.equal(generator.model.voxels.spectrum.table, plain.spectrum.table)
+
+
+def test_the_map_is_learnt_from_all_energies_of_a_sorted_file(trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    showers, config, generator = trained
+    by_energy = showers.select(np.argsort(showers.incident_energy_gev))
+    monkeypatch.setattr("calofast.calibrate._NUMBERS", 100 * generator.model.n_voxels)
+    seen: list[np.ndarray] = []
+    sample = cf.CaloGenerator.sample
+
+    def recorded(self, conditions, **how):
+        seen.append(conditions["incident_energy_gev"])
+        return sample(self, conditions, **how)
+
+    monkeypatch.setattr(cf.CaloGenerator, "sample", recorded)
+    calibrate(generator, make_tensors(by_energy, config, "cpu"))
+    assert {len(energies) for energies in seen} == {100}
+    assert ks_2samp(seen[0], showers.incident_energy_gev).pvalue > 0.01

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from calofast.config import PreprocessingConfig
 from calofast.voxels import VoxelTransform
@@ -142,3 +143,27 @@ def test_large_differences_keep_the_order_of_the_voxels_of_sparse_layers(factor:
     for old, new in zip(made.split(SIZES, dim=1), voxels.split(SIZES, dim=1), strict=True):
         assert (new > 0).all()
         assert torch.equal(old.argsort(1), new.argsort(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dark_width": 2.0}, "dark_width must be at most 0.815 with dark_mean -2.5"),
+        ({"dark_mean": -0.01}, "dark_width must be at most"),
+        ({"dark_mean": -100.0}, "dark_mean must be at least -20"),
+    ],
+)
+def test_dark_and_lit_voxels_have_to_be_apart(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PreprocessingConfig.model_validate(settings)
+    PreprocessingConfig.model_validate({"voxels": "logit", **settings})
+
+
+def test_at_the_largest_width_few_dark_voxels_are_taken_for_lit_ones() -> None:
+    config = PreprocessingConfig(dark_mean=-4.0, dark_width=1.3)
+    transform = VoxelTransform((500,), 1, config)
+    torch.manual_seed(1)
+    voxels = torch.zeros(200, 500)
+    voxels[:, 0] = 5.0
+    again = transform.to_showers(transform.dequantise(voxels), voxels.sum(1, keepdim=True))
+    assert (again > 0).double().mean() < 0.015

@@ -236,3 +236,22 @@ class TestUse:
         code = main(["distill", str(path.parent), "--data", str(toy_file), "--out", str(tmp_path / "fast")])
         assert code == 2
         assert "edited after it was written" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which is always full")  # noqa: PTH110
+@pytest.mark.parametrize(("arguments", "code"), [(["inspect", "none.h5"], 2), (["models"], 0)])
+def test_the_exit_code_stays_if_nobody_can_read_the_messages(arguments: list[str], code: int) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [sys.executable, "-m", "hepflows", *arguments], stderr=full, stdout=subprocess.PIPE, check=False
+        )
+    assert done.returncode == code
+
+
+def test_a_plug_in_that_exits_with_words_has_failed(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def app(*_args: object, **_more: object) -> None:
+        sys.exit("the licence server is down")
+
+    monkeypatch.setattr(cli, "build_app", lambda _tokens: app)
+    assert main(["anything"]) == 3
+    assert "the licence server is down" in capsys.readouterr().err

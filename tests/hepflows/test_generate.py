@@ -121,6 +121,8 @@ class TestGenerate:
             (["--energy", "1GeV", "-n", "1", "--batch", "0"], "--batch: not a number"),
             (["--like", "none.toy"], "none.toy: file of --like does not exist"),
             (["--like", "none.toy", "--part", "1:0"], "--part: not a part of a file"),
+            (["--energy", "1GeV", "-n", "1", "--part", "0:0.5"], "--part and --read say how the file of --like"),
+            (["--energy", "1GeV", "-n", "1", "--read", "first=3"], "--part and --read say how the file of --like"),
         ],
     )
     def test_refusals_leave_nothing(self, trained: Path, tmp_path: Path, capsys, arguments, text: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import re
 
@@ -42,6 +43,18 @@ def test_plain_reports_how_far_a_failed_stage_came() -> None:
         interrupted()
     assert "fit: 3/9 batches" in stream.getvalue()
     assert "1:01:40 elapsed, 2:03:20 left" in stream.getvalue()
+
+
+def test_a_log_that_cannot_be_written_stops_nothing() -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "no space left")
+
+    reporter = PlainReporter(Full(), interval_seconds=0.0)
+    reporter.message("begin")
+    with reporter.stage("training", total=2) as stage:
+        stage.advance()
+        stage.advance()
 
 
 def test_units_done_before_do_not_count_for_the_rate() -> None:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 
-from hepflows.errors import DataError
+from hepflows.errors import DataError, OutputError
 from hepflows.train.checkpoint import identity
-from hepflows.train.run import Run, training_folder
+from hepflows.train.run import Run, remove_old, training_folder
 from hepflows.train.seeding import generator_of, seed_of, seeded
-from hepflows.train.split import split_events
+from hepflows.train.split import chosen_rows, split_events
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,34 @@ def test_checkpoints_stay_only_for_a_resumed_training(tmp_path: Path, resume: bo
     assert training_folder(tmp_path, resume=resume) == tmp_path / "training"
     assert checkpoint.exists() == resume
     assert killed.exists() != resume
+
+
+def test_what_is_not_a_checkpoint_stays(tmp_path: Path) -> None:
+    (tmp_path / "training" / "teacher").mkdir(parents=True)
+    notes = tmp_path / "training" / "teacher" / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(OutputError, match=r"something else lies here[\s\S]*notes\.txt"):
+        training_folder(tmp_path, resume=False)
+    assert notes.read_text() == "mine"
+    remove_old(tmp_path / "training")
+    assert notes.exists()
+
+
+def test_the_artefact_of_an_earlier_training_goes(tmp_path: Path) -> None:
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "generator.json").write_text("{}")
+    remove_old(tmp_path / "student")
+    remove_old(tmp_path / "student")
+    assert not (tmp_path / "student").exists()
+
+
+def test_rows_are_chosen_everywhere_and_all_if_they_are_few() -> None:
+    rows = chosen_rows(10_000, 200, seed=3)
+    assert len(rows) == 200
+    assert (np.diff(rows) > 0).all()
+    assert kstest(rows / 10_000, "uniform").pvalue > 0.01
+    assert np.array_equal(chosen_rows(10_000, 200, seed=3), rows)
+    assert np.array_equal(chosen_rows(5, 200, seed=3), np.arange(5))
 
 
 def test_a_split_is_a_partition_that_follows_from_the_seed() -> None:

@@ -175,7 +175,7 @@ def generate(
         return
     bounds = shard_bounds(conditions.n, shard)
     if out_of_range == "error":
-        check_conditions(generator, conditions, bounds)
+        check_conditions(generator, conditions, bounds, reporter=reporter)
     with reporter.stage("generating", total=bounds[1] - bounds[0], unit="events") as stage:
         size = batch_size(batch, device)
         batches = sampled(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hepflows.errors import DataError
+from hepflows.train.progress import SilentReporter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
 
     from hepflows.generator import AnyGenerator
     from hepflows.task import AnyTask
+    from hepflows.train.progress import Reporter
 
 _CHECKED_AT_ONCE = 1 << 16
 """Conditions held together while they are checked."""
+_QUICK = 1 << 24
+"""So many are checked in seconds."""
 
 
 class Conditions(Protocol):
@@ -78,14 +82,27 @@ class DrawnConditions:
         return self.generator.draw_conditions(stop - start, seed=self.seed, first_event=start, ranges=self.ranges)
 
 
-def check_conditions(generator: AnyGenerator, conditions: Conditions, bounds: tuple[int, int]) -> None:
+def check_conditions(
+    generator: AnyGenerator, conditions: Conditions, bounds: tuple[int, int], *, reporter: Reporter | None = None
+) -> None:
     """Refuse what sampling these events would refuse, before hours of it.
+
+    Args:
+        generator: what is sampled.
+        conditions: of the whole sample.
+        bounds: first and last (exclusive) event.
+        reporter: shows progress where there are so many that it takes a while.
 
     Raises:
         ConditionError: a condition is missing, ill-shaped or outside the trained range.
     """
-    for start in range(bounds[0], bounds[1], _CHECKED_AT_ONCE):
-        generator.check_conditions(conditions.part(start, min(start + _CHECKED_AT_ONCE, bounds[1])))
+    total = bounds[1] - bounds[0]
+    reporter = SilentReporter() if reporter is None or total <= _QUICK else reporter
+    with reporter.stage("checking conditions", total=total, unit="events") as stage:
+        for start in range(bounds[0], bounds[1], _CHECKED_AT_ONCE):
+            stop = min(start + _CHECKED_AT_ONCE, bounds[1])
+            generator.check_conditions(conditions.part(start, stop))
+            stage.advance(stop - start)
 
 
 def conditions_of_file(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import itertools
 
 import numpy as np
@@ -13,6 +14,7 @@ from hepflows.blocks import in_blocks
 from hepflows.errors import ConfigError, ResourceError
 from hepflows.production.batches import sampled, shard_bounds
 from hepflows.production.conditions import DrawnConditions, GivenConditions, check_conditions
+from hepflows.train.progress import PlainReporter
 
 RANGES = {"incident_energy_gev": (1.0, 100.0)}
 
@@ -107,6 +109,20 @@ class TestConditions:
 
         check_conditions(Checking(), GivenConditions(n=100, values={"e": np.arange(100.0)}), (10, 95))
         assert seen == list(range(10, 95))
+
+    @pytest.mark.parametrize(("quick", "shown"), [(100, ""), (84, "checking conditions: 85/85 events")])
+    def test_progress_is_shown_where_there_are_many(self, monkeypatch, quick: int, shown: str) -> None:
+        from hepflows.production import conditions
+
+        class Checking:
+            def check_conditions(self, part):
+                pass
+
+        monkeypatch.setattr(conditions, "_QUICK", quick)
+        given, log = GivenConditions(n=100, values={"e": np.arange(100.0)}), io.StringIO()
+        check_conditions(Checking(), given, (10, 95), reporter=PlainReporter(log))
+        assert log.getvalue()[: len(shown)] == shown
+        assert bool(log.getvalue()) == bool(shown)
 
 
 class TestShares:

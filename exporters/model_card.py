@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 _REPORT_SCHEMA = "hepflows-report/1"
 
 
-def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_report(path: str | os.PathLike[str], *, task: object = None) -> dict[str, Any]:
     """Read ``report.json`` of a validation report, given its directory or the file itself.
 
+    Args:
+        path: directory or file.
+        task: of the generator that the report is about; None if it has none.
+
     Raises:
-        DataError: no report there, or of another schema.
+        DataError: no report there, of another schema, or of other events.
     """
     path = Path(path)
     file = require_file(path / "report.json" if path.is_dir() else path, "validation report")
@@ -36,6 +40,14 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
             expected=f"schema {_REPORT_SCHEMA} with samples",
             found=schema,
             remedy="pass the directory that `hepflows validate --out` wrote",
+        )
+    if task is not None and report.get("domain") != task:
+        raise DataError(
+            "the validation report is about other events",
+            where=file,
+            expected=task,
+            found=report.get("domain"),
+            remedy="pass the report of this generator",
         )
     return dict(report)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hepflows.errors import ConfigError
+from hepflows.errors import ConfigError, DataError
 from hepflows.feature_table import Column, FeatureTable, pick
 from hepflows.files import require_file
 from hepflows.table_files import is_table, read_table
@@ -41,7 +41,7 @@ def read_observables(
         conditions: names; by default those of a table, and none of events.
         inputs: instead of observables, an input set of the domain's classifier test (``log`` voxels of showers).
         task: task that reads the file, if several could.
-        selection: options of `Task.read`.
+        selection: options of `Task.read`; of a table of observables ``part`` and ``first``.
 
     Raises:
         ConfigError: no observables are named for events, or a name is unknown.
@@ -51,7 +51,7 @@ def read_observables(
     if task is None and _is_plain_table(file):
         if inputs is not None:
             raise ConfigError("a table of observables has no input sets", where=file, found=inputs)
-        return read_table(file, observables=observables, conditions=conditions)
+        return _selected(read_table(file, observables=observables, conditions=conditions), selection or {}, file)
     from hepflows import registry
 
     reader = registry.task_for_file(file) if task is None else registry.task(task)
@@ -67,6 +67,27 @@ def read_observables(
         provenance={"file": str(file), "task": reader.name},
         weights=_weights(parts),
     )
+
+
+def _selected(table: FeatureTable, selection: Mapping[str, Any], file: Path) -> FeatureTable:
+    """The rows of a table that a selection keeps, by the keys that make sense for any table: ``part`` and ``first``.
+
+    Raises:
+        ConfigError: another key.
+        DataError: no row is left.
+    """
+    if unknown := sorted(set(selection) - {"part", "first"}):
+        raise ConfigError(
+            "a table of observables is selected by position only",
+            where=f"--read {unknown[0]}",
+            expected="part, first",
+            remedy="leave it out, or select when the table is made",
+        )
+    low, high = selection.get("part", (0.0, 1.0))
+    rows = np.arange(round(low * len(table)), round(high * len(table)))[: selection.get("first")]
+    if len(rows) == 0:
+        raise DataError("no events are left by the selection", where=file, found=f"{len(table)} events")
+    return table if len(rows) == len(table) else table.select(rows)
 
 
 def _is_plain_table(file: Path) -> bool:

@@ -186,6 +186,9 @@ class JetFlowConfig(StrictConfig):
             raise ValueError(f"mass_constraint {self.constraint} needs the condition mass")
         if self.pt_sum_constraint == "exact" and not self.conditions:
             raise ValueError("pt_sum exact needs the condition mass")
+        jittered = self.architecture == "coupling" and "exact" in (self.constraint, self.pt_sum_constraint)
+        if self.scale_jitter and not jittered and not self.variants:
+            raise ValueError("scale_jitter is for coupling flows with an exact mass or sum of pT; leave it out")
         if self.architecture == "equivariant":
             if "multiplicity" not in self.conditions:
                 raise ValueError("the equivariant network needs the conditions mass and multiplicity")

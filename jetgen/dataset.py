@@ -86,14 +86,38 @@ def make_tensors(jets: Jets, config: JetFlowConfig, device: str) -> JetTensors:
     """Order, split and convert jets.
 
     Raises:
-        DataError: too few jets, or jets without a mass where the mass is a condition.
+        DataError: too few jets, constituents without pT, or jets without a mass where the mass is a condition.
     """
-    jets = jets.ordered()
     file = jets.provenance.get("file")
+    require_pt(jets, where=file)
+    jets = jets.ordered()
     _, part = training_part(jets.mass_rel, jets.multiplicity, jets.n_slots, config, device, file=file)
     arrays = (jets.eta_rel, jets.phi_rel, jets.pt_rel, jets.mask)
     constituents = Constituents(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
     return JetTensors(**vars(part), constituents=constituents)
+
+
+def require_pt(jets: Jets, *, where: str | None, first: int = 0) -> None:
+    """Refuse constituents without transverse momentum, of which a flow sees the logarithm.
+
+    Args:
+        jets: that train.
+        where: their file.
+        first: number of the first one, for the message.
+
+    Raises:
+        DataError: naming the first one.
+    """
+    wrong = jets.mask & ~(jets.pt_rel > 0)
+    if wrong.any():
+        jet, slot = (int(number) for number in np.argwhere(wrong)[0])
+        raise DataError(
+            "a constituent has no pT",
+            where=f"{where or 'jets'}: jet {first + jet}, constituent {slot}",
+            expected="pT above 0 wherever the mask is set",
+            found=f"pT {jets.pt_rel[jet, slot]:g} ({int(wrong.sum())} of {int(jets.mask.sum())} constituents)",
+            remedy="take such constituents out of the mask",
+        )
 
 
 def training_part(

@@ -18,6 +18,7 @@ from torch import nn
 
 from hepflows.conditioner import ResidualMLP
 from hepflows.splines import SplineSettings, rational_quadratic
+from hepflows.train.split import chosen_rows
 from jetgen.portable import sinh
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _SPLINE = SplineSettings(bins=16, bound=6.0, min_width=1e-4, min_height=1e-4, min_derivative=1e-4)
 _WIDTH = 64
+_MOST = 2**24  # numbers of which torch takes quantiles
 _LEAST_SCALE = 1e-5
 
 
@@ -64,7 +66,9 @@ class PtSum(nn.Module):
         full = self._is_full(context).squeeze(1) > 0
         for row, chosen in enumerate((pt_sum[~full], pt_sum[full])):
             values = chosen.double() if len(chosen) > 1 else pt_sum.double()
-            below, middle, above = torch.quantile(values[: 2**24], values.new_tensor([0.16, 0.5, 0.84]))
+            if len(values) > _MOST:
+                values = values[torch.from_numpy(chosen_rows(len(values), _MOST, seed=0)).to(values.device)]
+            below, middle, above = torch.quantile(values, values.new_tensor([0.16, 0.5, 0.84]))
             self.centre[row] = middle
             self.scale[row] = (0.5 * (above - below)).clamp_min(_LEAST_SCALE)
             self.low[row], self.high[row] = values.min(), values.max()

@@ -128,8 +128,14 @@ def iterate_jets(
         entries = plan_reading(file, options)
         kind = kind_of(file, options, entries)
         size = chunk_size or max(1, _CHUNK_BYTES // (_SLOT_BYTES * file.n_slots))
+        first = True
         for start in range(0, len(entries), size):
-            yield read_entries(file, entries[start : start + size], options, kind=kind, check_units=start == 0)
+            jets = _read(file, entries[start : start + size], options, kind=kind, check_units=first)
+            if jets is not None:
+                yield jets
+                first = False
+        if first:
+            raise _none_has_constituents(file)
 
 
 @contextlib.contextmanager
@@ -185,7 +191,25 @@ def read_entries(
     kind: str | None = None,
     check_units: bool = True,
 ) -> Jets:
-    """Read these entries (rising), in blocks of bounded size; units are checked on the first block."""
+    """Read these entries (rising), in blocks of bounded size; units are checked on the first block.
+
+    Raises:
+        DataError: all of them are empty and dropped.
+    """
+    jets = _read(file, entries, options, kind=kind, check_units=check_units)
+    if jets is None:
+        raise _none_has_constituents(file)
+    return jets
+
+
+def _none_has_constituents(file: JetFile) -> DataError:
+    return DataError("none of the selected jets has constituents", where=file.path, remedy="widen the selection")
+
+
+def _read(
+    file: JetFile, entries: NDArray[np.int64], options: ReadOptions, *, kind: str | None, check_units: bool
+) -> Jets | None:
+    """What `read_entries` reads, or None if all entries are empty and dropped."""
     require_memory(_KEPT_BYTES * len(entries) * file.n_slots, where=file.path)
     size = max(1, _BLOCK_BYTES // (_SLOT_BYTES * file.n_slots))
     size = size // 1000 * 1000 or size  # whole chunks of the usual files
@@ -199,7 +223,7 @@ def read_entries(
             check_units = False
         done = until
     if not parts:
-        raise DataError("none of the selected jets has constituents", where=file.path, remedy="widen the selection")
+        return None
     return parts[0] if len(parts) == 1 else Jets.concatenate(parts)
 
 

@@ -70,8 +70,12 @@ class JetRefinement:
     """Meets `hepflows.refine.adapter.Adapter`."""
 
     def conditions(self, events: Jets) -> Mapping[str, NDArray[np.floating[Any]]]:
-        """Relative masses and multiplicities by name."""
-        return events.conditions
+        """Relative masses and multiplicities by name: of generated jets the masses that were asked for.
+
+        They are what an exported file and a chain of latents are given, and differ where the mass is not exact.
+        """
+        asked = events.mass_condition
+        return events.conditions if asked is None else {**events.conditions, "mass": asked}
 
     def numbers(self, generator: JetGenerator, events: Jets) -> NDArray[np.float32]:
         """Slots (N, 4 P) as the generator's: in falling order of pT, the softest beyond its slots left out."""

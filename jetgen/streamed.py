@@ -11,7 +11,7 @@ import torch
 
 from hepflows.files import sha256_of
 from hepflows.train.streaming import StreamedRows, sample_rows
-from jetgen.dataset import TrainingPart, training_part
+from jetgen.dataset import TrainingPart, require_pt, training_part
 from jetgen.jet_checks import Places, slot_mask
 from jetgen.preprocessing import Constituents
 from jetgen.reading import open_jets, read_entries
@@ -85,7 +85,7 @@ def stream_jets(
             always sorted.
 
     Raises:
-        DataError: see `jetgen.read_jets`.
+        DataError: see `jetgen.read_jets`; or a constituent has no pT.
     """
     options = ReadOptions(**settings)
     with open_jets(path, options) as file:
@@ -95,6 +95,7 @@ def stream_jets(
         masses, multiplicities = [], []
         for first in range(0, len(entries), _PIECE):
             jets = read_entries(file, entries[first : first + _PIECE], options, check_units=first == 0)
+            require_pt(jets, where=file.path.name, first=first)
             masses.append(jets.mass_rel)
             multiplicities.append(jets.multiplicity)
         yield StreamedJets(

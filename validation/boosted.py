@@ -96,7 +96,7 @@ def boosted_test(
     if groups is None:
         groups = (np.arange(len(reference)), len(reference) + np.arange(len(generated)))
     weighted = any(are_weighted(w) for w in weights) or len(reference) != len(generated)
-    aucs, trees, tested = [], [], label
+    aucs, trees, tested = [], [], (label, weight)
     for repeat in range(repeats):
         part = np.concatenate(split_groups(groups, seed=seed + repeat))
         train, choose, test = (np.flatnonzero(part == p) for p in range(len(PARTS)))
@@ -116,12 +116,12 @@ def boosted_test(
         losses = [float(w @ np.logaddexp(0, sign * logit)) for logit in _stages(model, x[choose])]
         kept = int(np.argmin(losses))
         score = next(logit for i, logit in enumerate(_stages(model, x[test])) if i == kept)
-        tested = label[test]
-        aucs.append(float(roc_auc_score(tested, score, sample_weight=balanced[test])))
+        tested = label[test], balanced[test]
+        aucs.append(float(roc_auc_score(tested[0], score, sample_weight=tested[1])))
         trees.append(kept + 1)
     return BoostedResult(
         auc=tuple(aucs),
-        test_error=auc_error(float(np.mean(aucs)), tested),
+        test_error=auc_error(float(np.mean(aucs)), *tested),
         trees=tuple(trees),
         n_train_per_class=round(PARTS[0] * min(len(reference), len(generated))),
         features=x.shape[1],

@@ -83,7 +83,7 @@ def calibration_figure(scores: Sequence[ScoreView], samples: Sequence[str]) -> F
     for name, axes in panels.items():
         axes.plot([0, 1], [0, 1], color="black", linewidth=0.6, linestyle="--")
         for score in (s for s in scores if s.inputs == name):
-            curve = calibration_curve(score.scores, score.labels)
+            curve = calibration_curve(score.scores, score.labels, score.weights)
             shown = curve.errors < _LARGEST_ERROR
             axes.errorbar(
                 curve.predicted[shown],
@@ -112,11 +112,10 @@ def weight_figure(scores: Sequence[ScoreView], samples: Sequence[str]) -> Figure
         for score in (s for s in scores if s.inputs == name):
             logs = np.clip(np.log10(likelihood_ratios(score.scores)), edges[0], edges[-1])
             for label, line in ((0, "-"), (1, ":")):
-                counts = np.histogram(logs[score.labels == label], bins=edges)[0]
+                chosen = score.labels == label
+                counts = np.histogram(logs[chosen], edges, weights=score.weights[chosen])[0]
                 title = score.sample if label == 0 else None
-                axes.stairs(
-                    counts / max(1, counts.sum()), edges, color=palette[score.sample], linestyle=line, label=title
-                )
+                axes.stairs(counts / counts.sum(), edges, color=palette[score.sample], linestyle=line, label=title)
         axes.set(title=f"inputs: {name}", xlabel=r"$\log_{10} w$", yscale="log", xlim=(edges[0], edges[-1]))
         axes.legend(loc="upper left")
     next(iter(panels.values())).set_ylabel("share (solid: generated,\ndotted: reference)")

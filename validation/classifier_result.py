@@ -78,6 +78,11 @@ class ClassifierResult:
         """Their labels, 1 for the reference."""
         return self.tests[-1].labels
 
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Their weights, with which both classes count the same."""
+        return self.tests[-1].weights
+
     def summary(self, which: str) -> tuple[float, float, float]:
         """Mean, uncertainty (spread of trainings and test statistics) and spread of `auc` or `jsd`."""
         values = np.asarray(self.auc if which == "auc" else self.jsd)
@@ -93,9 +98,13 @@ def over_trainings(values: Sequence[float] | NDArray[np.float64], statistical: f
     return float(array.mean()), math.hypot(spread / math.sqrt(len(array)), statistical), spread
 
 
-def auc_error(auc: float, labels: NDArray[np.float64]) -> float:
-    """Statistical uncertainty of an AUC (Hanley and McNeil, Radiology 143 (1982) 29)."""
-    n1, n0 = np.count_nonzero(labels == 1), np.count_nonzero(labels == 0)
+def auc_error(auc: float, labels: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:
+    """Statistical uncertainty of an AUC (Hanley and McNeil, Radiology 143 (1982) 29).
+
+    Weighted events count as the (sum w)^2 / sum w^2 of their class that scatter as much.
+    """
+    w = np.ones(len(labels)) if weights is None else weights
+    n1, n0 = (float(w[labels == label].sum() ** 2 / (w[labels == label] ** 2).sum()) for label in (1, 0))
     a = max(auc, 1 - auc)
     q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
     variance = (a * (1 - a) + (n1 - 1) * (q1 - a * a) + (n0 - 1) * (q2 - a * a)) / (n1 * n0)

@@ -104,14 +104,16 @@ def two_sample_test(
         torch.set_num_threads(threads)
     per_class = min(len(reference), len(generated))
     independent = 1 if folds is None else folds  # repeated splits share their events, folds do not
-    tested = np.concatenate([r.held_out.labels for r in runs[-independent:]])
+    tested = [
+        np.concatenate([getattr(r.held_out, what) for r in runs[-independent:]]) for what in ("labels", "weights")
+    ]
     share = PARTS[0] if folds is None else (folds - 2) / folds
     return ClassifierResult(
         auc=tuple(r.auc for r in runs),
         auc_raw=tuple(r.auc_raw for r in runs),
         jsd=tuple(r.jsd for r in runs),
         best_epoch=tuple(r.best_epoch for r in runs),
-        auc_test_error=auc_error(float(np.mean([r.auc for r in runs])), tested),
+        auc_test_error=auc_error(float(np.mean([r.auc for r in runs])), *tested),
         jsd_test_error=float(np.mean([r.jsd_error for r in runs])) / math.sqrt(independent),
         n_per_class=per_class,
         n_train_per_class=round(share * train_share * per_class),

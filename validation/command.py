@@ -66,11 +66,15 @@ def validate(
     baseline: Annotated[
         Path | None, Parameter(help="report.json of an older comparison; exit code 1 if a metric is worse.")
     ] = None,
-    baseline_sigma: Annotated[float, Parameter(help="Standard errors by which a metric may be worse.")] = 4.0,
+    baseline_sigma: Annotated[
+        float | None, Parameter(help="Standard errors by which a metric may be worse; default: 4.")
+    ] = None,
     training: Annotated[
         Path | None, Parameter(help="File of the training events, to tell whether they are copied.")
     ] = None,
-    training_part: Annotated[str, Parameter(help="Part of the training file, as with --part.")] = "0:1",
+    training_part: Annotated[
+        str | None, Parameter(help="Part of the training file, as with --part; default: all.")
+    ] = None,
     timing: Annotated[
         list[str] | None,
         Parameter(
@@ -112,8 +116,8 @@ def validate(
     from hepflows import registry
     from hepflows.commands.options import (
         apply_threads,
-        parse_part,
         parse_reading,
+        parse_selection,
         resolve_device,
         terminal_reporter,
     )
@@ -127,7 +131,16 @@ def validate(
 
     files = name_files(generated)
     sources = name_sources(timing or ())
-    piece, training_piece = parse_part(part), parse_part(training_part, option="--training-part")
+    for option, given, needed in (
+        ("--baseline-sigma", baseline_sigma, baseline),
+        ("--training-part", training_part, training),
+    ):
+        if given is not None and needed is None:
+            other = option.rpartition("-")[0]
+            raise ConfigError(f"{option} says nothing without {other}", remedy=f"add {other} FILE, or leave it out")
+    training_part = training_part or "0:1"
+    selection = parse_selection(part, read)
+    trained_on = parse_selection(training_part, read, option="--training-part")
     chosen_device = resolve_device(device)
     own_gates = gates is not None and str(gates) != DEFAULT_GATES
     check_output(out, force=force, directory=True)
@@ -140,7 +153,7 @@ def validate(
         inputs=None if not inputs else tuple(inputs),
         gates=read_gates(gates) if gates is not None and own_gates else {},
         default_gates=default_gates or (gates is not None and not own_gates),
-        baseline_sigma=baseline_sigma,
+        baseline_sigma=4.0 if baseline_sigma is None else baseline_sigma,
         options={} if threshold_mev is None else {"threshold_mev": threshold_mev},
         compat=compat,
         reference_label=reference_label,
@@ -157,7 +170,7 @@ def validate(
     reporter = terminal_reporter()
     source = event_source(reader, paths, settings, stream=stream, cache=cache)
     comparison = compare(
-        source.read(reference, **{"part": piece} | parse_reading(read)),
+        source.read(reference, **selection),
         {
             name: source.read(path, **parse_reading(read_generated, option="--read-generated"))
             for name, path in files.items()
@@ -165,10 +178,11 @@ def validate(
         source.domain,
         settings=source.settings,
         provenance={
-            "reference": {"file": reference.name, "part": part},
-            **{name: {"file": path.name} for name, path in files.items()},
+            "reference": {"file": reference.name, "part": part} | _said(read),
+            **{name: {"file": path.name} | _said(read_generated) for name, path in files.items()},
+            **({} if training is None else {"training": {"file": training.name, "part": training_part} | _said(read)}),
         },
-        training=None if training is None else source.read(training, **{"part": training_piece} | parse_reading(read)),
+        training=None if training is None else source.read(training, **trained_on),
         baseline=older,
         timings=timings,
         reporter=reporter,
@@ -178,6 +192,11 @@ def validate(
         reporter.message(line)
     reporter.message(f"report: {out / 'report.html'}")
     return 0 if comparison.passed else 1
+
+
+def _said(read: Sequence[str] | None) -> dict[str, str]:
+    """How a file was read, for the report."""
+    return {"read": " ".join(read)} if read else {}
 
 
 def name_files(generated: Sequence[str]) -> dict[str, Path]:
@@ -191,7 +210,7 @@ def name_files(generated: Sequence[str]) -> dict[str, Path]:
         name, separator, path = argument.partition("=")
         if not separator or Path(argument).exists():  # a path may contain "="
             name, path = Path(argument).stem, argument
-        if not name or not path or name == "reference":
+        if not name or not path or name in ("reference", "training"):
             raise ConfigError("not a sample", where="GENERATED", expected="PATH or NAME=PATH", found=argument)
         if name in files:
             raise ConfigError(
@@ -212,7 +231,12 @@ def summary_lines(comparison: Comparison) -> list[str]:
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in [header, *rows]]
     lines += [f"caution: {text}" for text in comparison.cautions]
     lines += [
-        f"gate failed: {gate.sample}: {gate.metric} deviates by {gate.excess:.4g}, allowed {gate.limit:.4g}"
+        f"gate failed: {gate.sample}: {gate.metric} "
+        + (
+            f"could not be measured: {gate.unmeasured}"
+            if gate.unmeasured
+            else f"deviates by {gate.excess:.4g}, allowed {gate.limit:.4g}"
+        )
         for gate in comparison.gates
         if not gate.passed
     ]

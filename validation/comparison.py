@@ -146,7 +146,12 @@ def compare(
         n_generated={name: len(events) for name, events in samples.items()},
         settings=settings,
         domain_settings=domain.settings(reference),
-        gates=apply_gates(settings.gates, metrics, settings.suite().gates if settings.default_gates else None),
+        gates=apply_gates(
+            settings.gates,
+            metrics,
+            settings.suite().gates if settings.default_gates else None,
+            unmeasured=job.unmeasured,
+        ),
         cautions=job.cautions,
         skipped=job.skipped,
         provenance=provenance or {},

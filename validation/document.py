@@ -22,9 +22,9 @@ def to_json(comparison: Comparison) -> dict[str, object]:
     """JSON-able dictionary of every number of a comparison.
 
     Keys: ``schema domain passed n_reference n_generated wall_seconds samples settings gates default_gates baseline
-    timing cautions skipped provenance``. ``samples`` maps sample -> metric -> ``{value, error, floor, floor_error,
-    n, target, ...}``; a metric with a gate also has ``gate`` (the largest excess that passes) and ``passed``.
-    ``n_generated`` is a number if there is one sample, else a table.
+    timing cautions skipped unmeasured provenance``. ``samples`` maps sample -> metric -> ``{value, error, floor,
+    floor_error, n, target, ...}``; a metric with a gate also has ``gate`` (the largest excess that passes) and
+    ``passed``. ``n_generated`` is a number if there is one sample, else a table.
     """
     settings = comparison.settings
     counts = dict(comparison.n_generated)
@@ -53,6 +53,7 @@ def to_json(comparison: Comparison) -> dict[str, object]:
         "timing": {timing.name: timing.to_json() for timing in comparison.timings},
         "cautions": list(comparison.cautions),
         "skipped": dict(comparison.skipped),
+        "unmeasured": [f"{gate.sample}/{gate.metric}" for gate in comparison.gates if gate.unmeasured],
         "provenance": {name: dict(facts) for name, facts in comparison.provenance.items()},
     }
 
@@ -76,7 +77,8 @@ def _metrics(
 ) -> Mapping[str, Mapping[str, JsonValue]]:
     documents = {name: metric.to_json() for name, metric in comparison.samples[sample].items()}
     for gate in gates:
-        if gate.sample == sample:  # several patterns may name a metric: the strictest limit is the one stated
+        # several patterns may name a metric: the strictest limit is the one stated
+        if gate.sample == sample and gate.metric in documents:
             entry = documents[gate.metric]
             earlier = entry.get("gate")
             entry["gate"] = min(gate.limit, earlier) if isinstance(earlier, float) else gate.limit

@@ -68,13 +68,23 @@ class Gate:
 
 @dataclass(frozen=True, kw_only=True)
 class GateOutcome:
-    """One gate applied to one metric of one sample."""
+    """One gate applied to one metric of one sample.
+
+    Attributes:
+        sample: name of the sample.
+        metric: name of the metric.
+        excess: distance from the value of a perfect generator; infinite if the metric could not be measured.
+        limit: largest excess that passes.
+        passed: whether it did.
+        unmeasured: why the metric could not be measured; empty if it was.
+    """
 
     sample: str
     metric: str
     excess: float
     limit: float
     passed: bool
+    unmeasured: str = ""
 
 
 def read_gates(path: str | os.PathLike[str]) -> dict[str, Gate]:
@@ -130,14 +140,19 @@ def apply_gates(
     gates: Mapping[str, Gate],
     samples: Mapping[str, Mapping[str, Metric]],
     defaults: Mapping[str, Gate] | None = None,
+    *,
+    unmeasured: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[GateOutcome, ...]:
     """Apply every gate to every metric it names, in every sample.
+
+    A metric that the reference has against itself and the sample has not fails its gate: a generator without a single
+    hit in a layer must not pass for that.
 
     Args:
         gates: by name or pattern; each must name a metric.
         samples: sample name -> metric name -> metric.
-        defaults: gates for the metrics that no other gate names; the first pattern that matches counts. Metrics that
-            were not measured are passed over.
+        defaults: gates for the metrics that no other gate names; the first pattern that matches counts.
+        unmeasured: sample name -> name of such a metric -> why it could not be measured.
 
     Raises:
         ConfigError: a gate that matches no metric.
@@ -145,15 +160,19 @@ def apply_gates(
     outcomes = []
     for pattern, gate in gates.items():
         for sample, metrics in samples.items():
-            names = [name for name in metrics if fnmatchcase(name, pattern)]
+            lost = (unmeasured or {}).get(sample, {})
+            names = [name for name in (*metrics, *lost) if fnmatchcase(name, pattern)]
             if not names:
                 raise _unknown(pattern, metrics)
-            outcomes += [_outcome(sample, name, metrics[name], gate) for name in names]
+            outcomes += [_outcome(sample, name, gate, metrics.get(name), lost) for name in names]
     for sample, metrics in samples.items():
-        for name, metric in metrics.items():
+        lost = (unmeasured or {}).get(sample, {})
+        for name in (*metrics, *lost):
             if not any(fnmatchcase(name, pattern) for pattern in gates):
                 chosen = (gate for pattern, gate in (defaults or {}).items() if fnmatchcase(name, pattern))
-                outcomes += [_outcome(sample, name, metric, gate) for gate in itertools.islice(chosen, 1)]
+                outcomes += [
+                    _outcome(sample, name, gate, metrics.get(name), lost) for gate in itertools.islice(chosen, 1)
+                ]
     return tuple(outcomes)
 
 
@@ -166,7 +185,11 @@ def _unknown(pattern: str, names: Iterable[str]) -> ConfigError:
     )
 
 
-def _outcome(sample: str, name: str, metric: Metric, gate: Gate) -> GateOutcome:
+def _outcome(sample: str, name: str, gate: Gate, metric: Metric | None, lost: Mapping[str, str]) -> GateOutcome:
+    if metric is None:
+        return GateOutcome(
+            sample=sample, metric=name, excess=math.inf, limit=gate.max or 0.0, passed=False, unmeasured=lost[name]
+        )
     return GateOutcome(
         sample=sample, metric=name, excess=metric.excess(), limit=gate.limit(metric), passed=gate.passes(metric)
     )

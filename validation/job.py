@@ -78,7 +78,9 @@ class Job(Generic[EventsT]):
             domain.compatible(reference, events)
             cautions += [f"{name}: {text}" for text in domain.cautions(reference, events)]
         self.cautions = tuple(cautions)
-        self.skipped: dict[str, str] = {}
+        self.unmeasured: dict[str, dict[str, str]] = {name: {} for name in generated}
+        self._leave_out_classifiers()
+        self.skipped = {f"{name}/{key}": why for name, lost in self.unmeasured.items() for key, why in lost.items()}
         everything = {"reference": reference, **generated}
         with reporter.stage("observables", total=len(everything), unit="samples") as stage:
             self.arrays, self.measures, self.responses = {}, {}, {}
@@ -110,6 +112,25 @@ class Job(Generic[EventsT]):
         self._features: dict[tuple[str, str], NDArray[np.float32]] = {}
         self.classifier_views = ClassifierViews()
 
+    def _leave_out_classifiers(self) -> None:
+        """A classifier cannot be trained with negative weights, nor its ROC curve drawn."""
+        negative = [
+            name
+            for name, events in {"reference": self.reference, **self.generated}.items()
+            if events.weights is not None and bool((np.asarray(events.weights, np.float64) < 0).any())
+        ]
+        if not self.inputs or not negative:
+            return
+        why = f"{negative[0]} has negative weights"
+        names = [f"auc{self._suffix(inputs)}" for inputs in self.inputs]
+        names += [f"jsd{self._suffix(inputs)}" for inputs in self.inputs]
+        for lost in self.unmeasured.values():
+            lost.update(dict.fromkeys([*names, "auc_gbt"], why))
+        self.inputs = ()
+
+    def _suffix(self, inputs: str) -> str:
+        return f"_{inputs}" if len(self.domain.inputs) > 1 else ""
+
     def _n(self, name: str) -> int:
         return min(len(self.reference) // 2, len(self.generated[name]))
 
@@ -125,17 +146,19 @@ class Job(Generic[EventsT]):
             for name in self.generated:
                 n = self._n(name)
                 a, b = np.sort(shuffled[:n]), np.sort(shuffled[n : 2 * n])
-                if n not in floors:
-                    floors[n] = self._measure(("reference", b), a, stage.advance)
                 c = self.conditions
                 chosen = choose_generated(c[name], c["reference"][a], c["reference"][b], n, seed=self.settings.seed)
                 found, classified = self._measure((name, chosen), a, stage.advance)
-                metrics[name], skipped = measured_metrics(found, floors[n][0], self.judgements, n=n)
+                if n not in floors:
+                    floors[n] = self._measure(("reference", b), a, stage.advance)
+                metrics[name], skipped, lost = measured_metrics(found, floors[n][0], self.judgements, n=n)
+                self.unmeasured[name] |= lost
                 self.skipped |= {f"{name}/{key}": reason for key, reason in skipped.items()}
                 tested.append(Tested(sample=name, a=a, b=b, chosen=chosen, results=classified, floors=floors[n][1]))
                 for inputs, result in classified.items():
-                    suffix = f"_{inputs}" if len(self.domain.inputs) > 1 else ""
-                    metrics[name] |= classifier_metrics(result, floors[n][1][inputs], inputs=inputs, n=n, suffix=suffix)
+                    metrics[name] |= classifier_metrics(
+                        result, floors[n][1][inputs], inputs=inputs, n=n, suffix=self._suffix(inputs)
+                    )
                     scores.append(
                         ScoreView(
                             inputs=inputs,
@@ -143,6 +166,7 @@ class Job(Generic[EventsT]):
                             auc=result.auc[-1],
                             scores=result.scores,
                             labels=result.labels,
+                            weights=result.weights,
                         )
                     )
         if self.inputs:
@@ -189,7 +213,9 @@ class Job(Generic[EventsT]):
         found |= self.events.measure(name, g, r)
         for metric in self.plugged:
             found |= metric.measured(g, r, taken=found, replicas=self.settings.replicas, seed=self.settings.seed)
-        check_gates(self.settings.gates, found, to_come=CLASSIFIER_FAMILIES if self.inputs else ())
+        if name != "reference":  # which has fewer metrics: no effective size where only the sample has weights
+            known = (*found, *self.unmeasured[name])
+            check_gates(self.settings.gates, known, to_come=CLASSIFIER_FAMILIES if self.inputs else ())
         advance()
         results = {}
         preset = self.settings.classifier()

@@ -36,7 +36,7 @@ def check_sizes(reference: Events, generated: Mapping[str, Events], noun: str) -
 
     Raises:
         ConfigError: no sample, or one called like the reference.
-        DataError: too few events.
+        DataError: too few events, or weights that leave none.
     """
     if not generated:
         raise ConfigError("nothing to compare with the reference", remedy="give at least one generated sample")
@@ -46,6 +46,14 @@ def check_sizes(reference: Events, generated: Mapping[str, Events], noun: str) -
         ("reference", len(reference), 2 * MIN_EVENTS),
         *((name, len(events), MIN_EVENTS) for name, events in generated.items()),
     ):
+        events = reference if name == "reference" else generated[name]
+        if events.weights is not None and not events.weights.sum() > 0:
+            raise DataError(
+                f"the weights of the {noun} do not add up to a positive number",
+                where=name,
+                found=f"sum {events.weights.sum():g}",
+                remedy="check the weights in the file",
+            )
         if n < least:
             raise DataError(
                 f"too few {noun} for a comparison",

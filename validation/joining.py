@@ -25,8 +25,10 @@ def measured_metrics(
     judgements: Mapping[str, Judgement],
     *,
     n: int,
-) -> tuple[dict[str, Metric], dict[str, str]]:
-    """Metrics from estimates and their floors, and why the others could not be measured.
+) -> tuple[dict[str, Metric], dict[str, str], dict[str, str]]:
+    """Metrics from estimates and their floors, why the others could not be measured, and which the reference has.
+
+    The last are those that are defined between halves of the reference and not for the generated events.
 
     Args:
         found: what was measured between half A and the generated events.
@@ -34,16 +36,18 @@ def measured_metrics(
         judgements: how they are read; without one, distances with target 0.
         n: events of each sample.
     """
-    metrics, skipped = {}, {}
+    metrics, skipped, lost = {}, {}, {}
     for name, estimate in found.items():
         if not np.isfinite(estimate.value):
             skipped[name] = estimate.reason or "no defined value in one of the samples"
+            if name in floors and np.isfinite(floors[name].value):
+                lost[name] = skipped[name]
         elif name == "effective_sample_size":
             floor = floors.get(name, Estimate(value=n, error=0.0))
             metrics[name] = size_judgement(n).metric(estimate, floor, n=n)
         else:
             metrics[name] = judgements.get(name, _DISTANCE).metric(estimate, floors[name], n=n)
-    return metrics, skipped
+    return metrics, skipped, lost
 
 
 def ratio_judgements(ratios: Collection[str], profiled: Collection[str], bins: int) -> dict[str, Judgement]:

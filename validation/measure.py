@@ -89,7 +89,7 @@ def moments(values: Values, weights: Values | None = None) -> tuple[float, float
         return math.nan, math.nan, math.nan, math.nan
     effective = float(w.sum() ** 2 / np.sum(w**2))
     mean = float(np.average(x, weights=w))
-    variance = float(np.average((x - mean) ** 2, weights=w))
+    variance = max(0.0, float(np.average((x - mean) ** 2, weights=w)))  # negative weights
     fourth = float(np.average((x - mean) ** 4, weights=w))
     deviation = math.sqrt(variance)
     if deviation == 0:

@@ -104,7 +104,8 @@ def memorisation(
             remedy="pass the training part of the file, and the held-out part as the reference",
         )
     ratios = medians[0] / np.maximum(medians[1], SAME)
-    limits = weighted_quantile(held_out, SHARE, rows[1])
+    # copies count also where the reference has training events of its own, which lie at distance 0
+    limits = np.maximum(weighted_quantile(held_out, SHARE, rows[1]), SAME)
     return _estimate(ratios), _estimate(_share_below(generated, limits, rows[0]))
 
 

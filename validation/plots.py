@@ -275,11 +275,12 @@ def classifier_figure(scores: Sequence[ScoreView], samples: Sequence[str]) -> Fi
         upper, lower = grid[:, column]
         upper.plot([0, 1], [0, 1], color="black", linewidth=0.6, linestyle="--")
         for score in (s for s in scores if s.inputs == name):
-            false, true = roc_points(score.scores, score.labels)
+            false, true = roc_points(score.scores, score.labels, score.weights)
             upper.plot(false, true, color=palette[score.sample], label=f"{score.sample}: AUC {score.auc:.3f}")
             for label, line in ((0, "-"), (1, ":")):
-                counts, edges = np.histogram(score.scores[score.labels == label], bins=20, range=(0, 1))
-                lower.stairs(counts / max(1, counts.sum()), edges, color=palette[score.sample], linestyle=line)
+                chosen = score.labels == label
+                counts, edges = np.histogram(score.scores[chosen], 20, (0, 1), weights=score.weights[chosen])
+                lower.stairs(counts / counts.sum(), edges, color=palette[score.sample], linestyle=line)
         upper.set(title=f"inputs: {name}", xlabel="generated taken for reference", xlim=(0, 1), ylim=(0, 1))
         upper.legend(loc="lower right")
         lower.set(xlabel="calibrated score (1 = reference)", xlim=(0, 1))
@@ -288,9 +289,9 @@ def classifier_figure(scores: Sequence[ScoreView], samples: Sequence[str]) -> Fi
     return figure
 
 
-def roc_points(scores: Floats, labels: Floats) -> tuple[Floats, Floats]:
-    """False and true positive rates of the ROC curve, from (0, 0) to (1, 1)."""
+def roc_points(scores: Floats, labels: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """False and true positive rates of the ROC curve of weighted events, from (0, 0) to (1, 1)."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    true, false = np.cumsum(labels[order])[last], np.cumsum(1 - labels[order])[last]
+    true, false = (np.cumsum((weights * share)[order])[last] for share in (labels, 1 - labels))
     return np.append(0.0, false / false[-1]), np.append(0.0, true / true[-1])

@@ -67,7 +67,8 @@ class Settings:
             object.__setattr__(self, "replicas", suite.replicas)
         if self.learning_curve is None:
             object.__setattr__(self, "learning_curve", suite.learning_curve)
-        if self.trainings is None and self.folds is None and suite.classifier is None and isinstance(self.preset, str):
+        of_classifiers = (self.trainings, self.folds, self.epochs, self.inputs)
+        if all(value is None for value in of_classifiers) and suite.classifier is None and isinstance(self.preset, str):
             object.__setattr__(self, "trainings", 0)
         for name, low in (
             ("trainings", 0),
@@ -80,6 +81,7 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < low:
                 raise ConfigError("setting too small", where=name, expected=f"{low} or more", found=value)
+        self._refuse_pointless()
         if not 0 <= self.seed < 2**63:
             raise ConfigError("not a seed", where="seed", expected="0 <= seed < 2**63", found=self.seed)
         if self.compat is not None and self.compat not in COMPATIBLE:
@@ -91,6 +93,23 @@ class Settings:
                 remedy="leave it out for our own conventions",
             )
         self.classifier()
+
+    def _refuse_pointless(self) -> None:
+        """Refuse settings of which one leaves the other without effect.
+
+        Raises:
+            ConfigError: naming both.
+        """
+        if self.trainings and self.folds is not None:
+            raise ConfigError("a k-fold test has as many trainings as folds", where="trainings", remedy="leave it out")
+        if self.trainings == 0:
+            asked = {"folds": self.folds, "inputs": self.inputs}
+            if pointless := [name for name, value in asked.items() if value is not None]:
+                raise ConfigError(
+                    "without trainings there is no classifier test",
+                    where=pointless[0],
+                    remedy="leave it out, or ask for trainings",
+                )
 
     def suite(self) -> Suite:
         """What the preset measures besides the classifier."""

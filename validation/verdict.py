@@ -68,6 +68,8 @@ def _severity(gate: GateOutcome) -> float:
 
 
 def _beyond(gate: GateOutcome) -> str:
+    if gate.unmeasured:
+        return f"not measured: {gate.unmeasured}"
     severity = _severity(gate)
     if math.isfinite(severity):
         return f"{severity:.3g} times the limit"

@@ -85,13 +85,23 @@ class ExampleView:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreView:
-    """Scores of one classifier training on its test part."""
+    """Scores of one classifier training on its test part.
+
+    Attributes:
+        inputs: of the classifier.
+        sample: what was told from the reference.
+        auc: of this training.
+        scores: calibrated probabilities (K,) to be a reference event.
+        labels: 1 for reference, 0 for generated events (K,).
+        weights: with which both classes count the same (K,).
+    """
 
     inputs: str
     sample: str
     auc: float
     scores: Floats
     labels: Floats
+    weights: Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,9 +110,8 @@ def generate(
     from hepflows import registry
     from hepflows.commands.options import (
         apply_threads,
-        parse_part,
         parse_ranges,
-        parse_reading,
+        parse_selection,
         resolve_device,
         terminal_reporter,
     )
@@ -122,7 +121,7 @@ def generate(
     from hepflows.production.job import Means, is_directory_output, produce
 
     ranges = parse_ranges(energy, condition)
-    piece = parse_part(part or "0.0:1.0")
+    selection = parse_selection(part or "0.0:1.0", read)
     _check_numbers(n, batch, like=like is not None, ranges=bool(ranges))
     if like is None and (part is not None or read):
         raise ConfigError("--part and --read say how the file of --like is read", remedy="add --like FILE")
@@ -141,7 +140,6 @@ def generate(
             ranges = {_ENERGY: _trained_range(generator, _ENERGY)} | ranges
         conditions: Conditions = DrawnConditions(n=n or 0, generator=generator, seed=seed, ranges=ranges)
     else:
-        selection = {"part": piece} | parse_reading(read)
         given = conditions_of_file(generator, task, require_file(like, "file of --like"), selection, n)
         conditions = given
     reporter = terminal_reporter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
@@ -15,8 +15,7 @@ from hepflows.commands.options import (
     Resume,
     Threads,
     name_list,
-    parse_part,
-    parse_reading,
+    parse_selection,
     whole_number,
 )
 from hepflows.errors import ConfigError, DataError
@@ -173,9 +172,13 @@ def _table(
 ) -> FeatureTable:
     from hepflows.observable_files import read_observables
 
-    selection: dict[str, Any] = {"part": parse_part(part)} | parse_reading(read)
     return read_observables(
-        path, observables=observables, conditions=conditions, inputs=inputs, task=task, selection=selection
+        path,
+        observables=observables,
+        conditions=conditions,
+        inputs=inputs,
+        task=task,
+        selection=parse_selection(part, read),
     )
 
 

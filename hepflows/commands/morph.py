@@ -16,8 +16,7 @@ from hepflows.commands.options import (
     Seed,
     Threads,
     name_list,
-    parse_part,
-    parse_reading,
+    parse_selection,
 )
 from hepflows.out_of_range import OutOfRange  # noqa: TC001 - cyclopts reads the annotations
 
@@ -93,7 +92,7 @@ def train(
             observables=name_list(observables, "--observables"),
             conditions=name_list(conditions, "--conditions"),
             task=task,
-            selection={"part": parse_part(piece, option=option)} | parse_reading(read),
+            selection=parse_selection(piece, read, option=option),
         )
         for path, piece, option in ((source, part, "--part"), (target, target_part, "--target-part"))
     ]
@@ -156,7 +155,7 @@ def apply(
         observables=[column.name for column in morphing.features],
         conditions=[column.name for column in morphing.conditions],
         task=task,
-        selection={"part": parse_part(part)} | parse_reading(read),
+        selection=parse_selection(part, read),
     )
     morphed = morphing.apply(table, seed=seed, out_of_range=out_of_range)
     write_table(morphed, out, force=force)

@@ -151,6 +151,20 @@ def parse_part(text: str, *, option: str = "--part") -> tuple[float, float]:
     return part
 
 
+def parse_selection(part: str, read: Sequence[str] | None, *, option: str = "--part") -> dict[str, Any]:
+    """Read ``--part`` and ``--read`` into the keyword arguments of a task's `read`.
+
+    Raises:
+        ConfigError: one is ill-formed, or ``--read`` names a part, too.
+    """
+    selection = parse_reading(read)
+    if "part" in selection:
+        raise ConfigError(
+            "the part of a file has an option of its own", where="--read part", remedy=f"{option} 0.8:1.0"
+        )
+    return {"part": parse_part(part, option=option)} | selection
+
+
 def name_list(text: str | None, option: str) -> list[str] | None:
     """Read ``a,b,c``; None stays None.
 

@@ -6,6 +6,7 @@ flow learns the density of the coordinates by likelihood. So the volume term, wh
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -92,6 +93,13 @@ def fit_manifold(table: FeatureTable, config: ManifoldConfig, *, run: Run | None
     run = run or Run()
     complete = table.select(table.complete())
     where = table.provenance.get("file")
+    if len(complete) < len(table):
+        warnings.warn(
+            f"{where or 'table'}: {len(table) - len(complete)} of {len(table)} events lack an observable and are left "
+            "out",
+            UserWarning,
+            stacklevel=2,
+        )
     if len(complete) < _LEAST_EVENTS:
         raise DataError(
             "too few events have all observables",

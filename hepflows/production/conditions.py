@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hepflows.errors import DataError
 from hepflows.train.progress import SilentReporter
+from hepflows.weights import are_weighted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +124,13 @@ def conditions_of_file(
     )
     found, parts = 0, []
     for events in chunks:
+        if are_weighted(getattr(events, "weights", None)):
+            warnings.warn(
+                f"{path.name}: the events have weights, the generated ones will not: they follow its conditions, each "
+                "taken once",
+                UserWarning,
+                stacklevel=2,
+            )
         parts.append(conditions_like(generator, task, events, None if n is None else min(n - found, len(events))))
         found += parts[-1].n
         if n is not None and found >= n:

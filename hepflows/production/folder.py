@@ -10,9 +10,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from platform import machine, python_version
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -34,6 +36,8 @@ REQUEST = "production.json"
 MANIFEST = "manifest.json"
 _RECORDS = "records"
 _STEM = "events-"
+_OWN = re.compile(r"\.?events-[0-9]{12,}-[0-9]{12,}\.[a-z0-9]+(\.json)?(\.[0-9a-z_]+\.tmp)?")
+"""Names of shards and records, and of what a killed process leaves of them."""
 _LONGEST = 2**30  # bytes of a list of some million shards
 _VERSIONED = ("torch", "numpy", "numba")
 
@@ -50,6 +54,7 @@ class ShardRecord(StrictConfig):
         n_events: events that were written.
         n_bytes: size of the file.
         sha256: hash of the file.
+        request: hash of the request that it was made for.
         made_with: versions of what determines the last bit: packages, Python, processor.
     """
 
@@ -61,6 +66,7 @@ class ShardRecord(StrictConfig):
     n_events: int
     n_bytes: int
     sha256: str
+    request: str = ""
     made_with: dict[str, str]
 
 
@@ -76,12 +82,28 @@ class Folder:
     path: Path
     request: Request
 
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the request."""
+        return hashlib.sha256(json.dumps(config_to_dict(self.request), sort_keys=True).encode()).hexdigest()
+
+    def require_mine(self) -> None:
+        """Refuse to go on where the production was removed, or replaced by another one.
+
+        Raises:
+            ProductionError: it was.
+        """
+        if not (self.path / REQUEST).is_file():
+            raise ProductionError("the production was removed", where=self.path)
+        if open_folder(self.path).digest != self.digest:
+            raise ProductionError("another production has taken this place", where=self.path)
+
     def file(self, bounds: tuple[int, int]) -> Path:
         """File of a shard."""
         return self.path / f"{_STEM}{bounds[0]:012d}-{bounds[1]:012d}.{self.request.suffix}"
 
     def record(self, bounds: tuple[int, int]) -> ShardRecord | None:
-        """Record of a shard, or None if it is not finished: no record, or no file of the recorded size.
+        """Record of a shard, or None if it is not finished for this request: no record, or no file of its size.
 
         Raises:
             ProductionError: the record is damaged.
@@ -90,7 +112,7 @@ class Folder:
         if not path.is_file() or not file.is_file():
             return None
         record = read_json(ShardRecord, path, remedy="delete it and run again with --resume")
-        return record if file.stat().st_size == record.n_bytes else None
+        return record if file.stat().st_size == record.n_bytes and record.request == self.digest else None
 
     def missing(self, share: tuple[int, int] | None = None) -> Iterator[tuple[int, int]]:
         """Shards of a share, or of all, that are not finished; found out one by one as they are asked for."""
@@ -105,10 +127,11 @@ class Folder:
         """Record a shard file that is complete, and so finish the shard.
 
         Raises:
-            ProductionError: it does not hold as many events as it should.
+            ProductionError: it does not hold as many events as it should, or the production is no more.
             OutputError: the record cannot be written.
         """
         file = self.file(bounds)
+        self.require_mine()
         if n_events != bounds[1] - bounds[0]:
             raise ProductionError(
                 "a wrong number of events", where=file, expected=bounds[1] - bounds[0], found=n_events
@@ -120,6 +143,7 @@ class Folder:
             n_events=n_events,
             n_bytes=file.stat().st_size,
             sha256=sha256_of(file),
+            request=self.digest,
             made_with=made_with(),
         )
         write_json(record, self._record_path(bounds))
@@ -134,11 +158,14 @@ class Folder:
         """Delete everything that belongs to the production, and the directory if nothing else is in it."""
         for name in (REQUEST, MANIFEST):
             (self.path / name).unlink(missing_ok=True)
-        for path in (*self.path.glob(f"{_STEM}*"), *self.path.glob(f".{_STEM}*.tmp")):
-            path.unlink(missing_ok=True)
-        shutil.rmtree(self.path / _RECORDS, ignore_errors=True)
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
+        records = self.path / _RECORDS
+        for folder in (self.path, records):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if _OWN.fullmatch(path.name) and path.is_file():
+                    path.unlink(missing_ok=True)
+        for folder in (records, self.path):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def _record_path(self, bounds: tuple[int, int]) -> Path:
         return self.path / _RECORDS / f"{self.file(bounds).name}.json"

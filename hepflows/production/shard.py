@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hepflows.errors import ProductionError
 from hepflows.production.batches import sampled
 from hepflows.production.conditions import DrawnConditions, check_conditions
-from hepflows.production.folder import is_production
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,7 +80,6 @@ class _Counted:
     def __iter__(self) -> Iterator[Any]:
         for events in self._batches:
             # Dask cannot stop a task that runs: it must not bring back a directory that its client has removed
-            if not is_production(self._folder.path):
-                raise ProductionError("the production was removed", where=self._folder.path)
+            self._folder.require_mine()
             self.n += len(events)
             yield events

@@ -73,6 +73,14 @@ def refine(
             found=method,
         )
     config = config or RefineConfig()
+    if config.rounds > 1 and method in ("dctr", "discflow"):
+        raise ConfigError(
+            f"{method} is not repeated on its own result",
+            where="rounds",
+            expected="1",
+            found=config.rounds,
+            remedy="set discflow.rounds, or refine the result again" if method == "discflow" else "leave rounds out",
+        )
     adapter = adapter or adapter_of(generator)
     if method == "dctr":
         from hepflows.refine.reweight import dctr

@@ -43,7 +43,7 @@ KEYS = (
 )  # fmt: skip
 REPORT = {
     "schema": "hepflows-report/1",
-    "domain": "calofast",
+    "domain": "toy",
     "passed": True,
     "n_reference": 100,
     "n_generated": 200,
@@ -269,6 +269,9 @@ def test_bad_requests_are_named(toy: Any, tmp_path: Path) -> None:
         to_onnx(toy, tmp_path / "toy.onnx", report=tmp_path / "nothing")
     (tmp_path / "report.json").write_text('{"schema": "other"}')
     with pytest.raises(DataError, match="not a validation report"):
+        to_onnx(toy, tmp_path / "toy.onnx", report=tmp_path)
+    (tmp_path / "report.json").write_text(json.dumps({**REPORT, "domain": "jetgen"}))
+    with pytest.raises(DataError, match=r"about other events[\s\S]*jetgen"):
         to_onnx(toy, tmp_path / "toy.onnx", report=tmp_path)
 
 

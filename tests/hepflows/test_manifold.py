@@ -213,3 +213,10 @@ def test_unevenness_of_a_plane_is_that_of_its_axes() -> None:
     angle = torch.linspace(0, 2 * torch.pi, 100_001)[:-1].double()
     known = (0.5 * ((3 * angle.cos()) ** 2 + angle.sin() ** 2).log()).var()
     assert float(model.unevenness(u)) == pytest.approx(float(known), rel=0.1)
+
+
+def test_incomplete_events_are_left_out_of_the_training_with_a_warning() -> None:
+    _, events = linear(400, 11)
+    events.values[3:7, 1] = np.nan
+    with pytest.warns(UserWarning, match="4 of 400 events lack an observable"):
+        fit_manifold(events, settings(manifold_training={"epochs": 1}))

@@ -11,6 +11,7 @@ from hepflows.commands.options import (
     check_run_directory,
     parse_energy,
     parse_part,
+    parse_selection,
     resolve_device,
 )
 from hepflows.errors import ConfigError, MissingDependencyError, OutputError
@@ -99,3 +100,9 @@ class TestOptions:
             check_run_directory(tmp_path / "file", resume=False, force=False)
         with pytest.raises(OutputError, match="nothing to resume"):
             check_run_directory(tmp_path / "new", resume=True, force=False)
+
+
+def test_a_part_is_named_once() -> None:
+    assert parse_selection("0.5:1", ["first=3"]) == {"part": (0.5, 1.0), "first": 3}
+    with pytest.raises(ConfigError, match=r"--training-part 0\.8:1\.0"):
+        parse_selection("0:1", ["part=[0.0,0.5]"], option="--training-part")

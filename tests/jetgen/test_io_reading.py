@@ -356,3 +356,12 @@ def test_parquet_lists_with_nulls_are_refused(tmp_path, row):
     parquet.write_table(pa.table(columns | {"part_pz": pa.array([[3.0, 2.0], row])}), tmp_path / "f.parquet")
     with pytest.raises(DataError, match=r"part_pz: missing values"):
         read_jets(tmp_path / "f.parquet")
+
+
+def test_chunks_of_empty_jets_are_passed_over(make_jets, tmp_path) -> None:
+    write_jets(make_jets(8), tmp_path / "jets.h5")
+    with h5py.File(tmp_path / "jets.h5", "a") as file:
+        file["particle_features"][2:4] = 0
+    chunks = list(iterate_jets(tmp_path / "jets.h5", drop_empty=True, chunk_size=2))
+    assert [len(chunk) for chunk in chunks] == [2, 2, 2]
+    assert len(read_jets(tmp_path / "jets.h5", drop_empty=True)) == 6

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -302,3 +304,24 @@ def test_exact_beside_cnf_mn_is_not_trained_again(generators, jets, tmp_path):
     conditions = {name: values[:100] for name, values in jets.conditions.items()}
     two = [generator.sample(conditions, seed=2).particles for generator in (made, generators["exact"])]
     np.testing.assert_array_equal(*two)
+
+
+def test_a_constituent_without_pt_is_named(make_jets, tmp_path) -> None:
+    from jetgen.streamed import stream_jets
+    from jetgen.writing import write_jets
+
+    jets = make_jets(200)
+    pt = jets.pt_rel.copy()
+    pt[70, 0] = 0.0
+    jets = replace(jets, pt_rel=pt)
+    with pytest.raises(DataError, match=r"jet 70, constituent 0: a constituent has no pT"):
+        fit(JetFlow("vnf"), jets)
+    write_jets(jets, tmp_path / "jets.h5")
+    with pytest.raises(DataError, match=r"jets\.h5: jet 70"), stream_jets(tmp_path / "jets.h5"):
+        pass
+
+
+def test_a_jitter_without_effect_is_refused() -> None:
+    with pytest.raises(ConfigError, match="scale_jitter is for coupling flows"):
+        JetFlow("cnf_mn", scale_jitter=0.1)
+    JetFlow("exact", scale_jitter=0.1)

@@ -175,3 +175,17 @@ def test_the_command_line_refines_jets(generator, tmp_path: Path):
         == 0
     )
     assert registry.load(out).kind == "exact+laser-flow"
+
+
+def test_weights_of_an_exported_file_are_those_of_the_artefact(jets, tmp_path: Path):
+    """Where the mass is not exact the classifier sees the mass that was asked for, in both."""
+    free = fit(JetFlow("cnf_mn", **SMALL), jets)
+    weighted = refine(free, jets, "dctr", CONFIG)
+    conditions = weighted.draw_conditions(256, seed=4)
+    events = weighted.sample(conditions, seed=4)
+    assert np.abs(events.mass_rel - events.mass_condition).max() > 0.01
+    asked = JetRefinement().conditions(events)["mass"]
+    np.testing.assert_array_equal(asked, events.mass_condition)
+    np.testing.assert_array_equal(JetRefinement().conditions(jets)["mass"], jets.mass_rel)
+    exported = ExportedGenerator(to_onnx(weighted, tmp_path / "weighted.onnx").model)
+    np.testing.assert_allclose(exported.sample(conditions, seed=4).weights, events.weights, rtol=1e-3)

@@ -78,7 +78,7 @@ def test_calibrated_scores_are_probabilities():
 def test_reported_auc_and_roc_agree_with_sklearn():
     result = two_sample_test(*gaussians(500, 1.0), dataclasses.replace(FAST, trainings=1))
     assert result.auc[0] == pytest.approx(roc_auc_score(result.labels, result.scores), abs=0.01)
-    false, true = roc_points(result.scores, result.labels)
+    false, true = roc_points(result.scores, result.labels, result.weights)
     assert trapezoid(true, false) == pytest.approx(roc_auc_score(result.labels, result.scores), abs=1e-9)
 
 

@@ -76,7 +76,7 @@ def test_json_and_report_hold_everything(comparison, tmp_path, monkeypatch):
 
 
 def test_single_samples_need_no_posterior_and_no_classifier_no_study(points, domain):
-    settings = Settings(trainings=1, epochs=2, replicas=5, inputs=("all",), folds=3)
+    settings = Settings(epochs=2, replicas=5, inputs=("all",), folds=3)
     metrics = validation.compare(points(400, seed=1), points(200, seed=2), domain, settings=settings).samples[
         "generated"
     ]

@@ -61,7 +61,7 @@ def test_json_form_is_stable(points, domain):
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert set(document) == {
         "schema", "domain", "passed", "n_reference", "n_generated", "wall_seconds", "samples", "settings",
-        "gates", "cautions", "skipped", "provenance", "default_gates", "baseline", "timing",
+        "gates", "cautions", "skipped", "unmeasured", "provenance", "default_gates", "baseline", "timing",
     }  # fmt: skip
     assert document["schema"] == "hepflows-report/1"
     assert document["domain"] == "points"
@@ -217,3 +217,22 @@ def test_legends_fit_the_width_of_their_figure(points, domain, names):
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.width
     assert box.y0 >= figure.axes[0].get_window_extent().y1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trainings": 7, "folds": 3}, "trainings: a k-fold test"),
+        ({"trainings": 0, "folds": 5}, "folds: without trainings"),
+        ({"trainings": 0, "inputs": ("all",)}, "inputs: without trainings"),
+    ],
+)
+def test_settings_that_cancel_each_other_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        validation.Settings(**settings)
+
+
+def test_a_preset_without_classifier_has_one_if_it_is_asked_for():
+    assert validation.Settings(preset="jetnet").trainings == 0
+    assert validation.Settings(preset="jetnet", epochs=9).classifier().epochs == 9
+    assert validation.Settings(preset="jetnet", inputs=("low",)).trainings is None

@@ -80,3 +80,18 @@ def test_bad_gate_files(tmp_path, text, message):
         read_gates(path)
     with pytest.raises(DataError, match="does not exist"):
         read_gates(tmp_path / "missing.toml")
+
+
+def test_a_metric_that_only_the_reference_has_fails_its_gate():
+    samples = {"fast": {"auc_low": auc(0.5)}}
+    lost = {"fast": {"w1_tau21": "no jet has two constituents"}}
+    for gates, defaults in (
+        ({"w1_tau21": Gate(max=0.1)}, None),
+        ({"w1_*": Gate(k=1.0)}, None),
+        ({}, {"w1_*": Gate(max=0.1)}),
+    ):
+        (outcome,) = apply_gates(gates, samples, defaults, unmeasured=lost)
+        assert (outcome.metric, outcome.passed, outcome.excess) == ("w1_tau21", False, math.inf)
+        assert outcome.unmeasured == "no jet has two constituents"
+    with pytest.raises(ConfigError, match="w1_tau32"):
+        apply_gates({"w1_tau32": Gate(max=0.1)}, samples, unmeasured=lost)

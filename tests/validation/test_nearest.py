@@ -160,3 +160,11 @@ def test_no_training_events_is_an_error(points, domain):
         validation.compare(
             points(400, seed=2), points(200, seed=3), domain, settings=SETTINGS, training=points(0, seed=1)
         )
+
+
+def test_copies_are_counted_beside_training_events_in_the_reference():
+    training = gaussian(3000, 7)
+    reference = np.concatenate([training[-50:], gaussian(950, 8)])  # 5 % of it
+    copies = np.concatenate([training[:500], gaussian(500, 10)])
+    distances = (neighbour_distances(some, training) for some in (copies, reference))
+    assert memorisation(*distances, replicas=50, seed=0)[1].value == pytest.approx(0.5)

@@ -7,13 +7,18 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import validation
 from hepflows.errors import DataError
 from hepflows.weights import are_weighted, effective_sample_size
+from validation.classifier_result import auc_error
+from validation.command import summary_lines
 from validation.frechet import frechet_physics_distance, frechet_samples
+from validation.gates import Gate
 from validation.kernel_distance import kernel_physics_distance, squared_mmd
-from validation.measure import Sample, distances, edges_for
+from validation.measure import Sample, distances, edges_for, moments
+from validation.plots import roc_points
 from validation.resampling import carried, weighted_moments
 from validation.settings import Settings
 
@@ -149,3 +154,51 @@ def test_effective_size_is_reported_with_floor(points, domain):
     entry = json.loads(json.dumps(result.to_json()))["samples"]["weighted"]["effective_sample_size"]
     assert entry["reference_effective_sample_size"] == 300
     assert {"ks_a", "correlation_rms", "w1_a"} <= set(result.samples["weighted"])
+
+
+def test_the_error_of_an_auc_knows_of_weights():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0.0, 1.0], 400)
+    aucs, stated = [], []
+    for _ in range(200):
+        scores = rng.normal(size=800) + labels
+        weights = np.where(labels == 1, 1.0, rng.exponential(size=800) ** 2)
+        aucs.append(roc_auc_score(labels, scores, sample_weight=weights))
+        stated.append(auc_error(aucs[-1], labels, weights))
+    assert np.mean(stated) == pytest.approx(np.std(aucs), rel=0.2)
+    assert auc_error(0.7, labels, np.full(800, 3.0)) == pytest.approx(auc_error(0.7, labels))
+
+
+def test_a_roc_curve_has_the_area_that_stands_beside_it():
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0.0, 1.0], 300)
+    scores, weights = rng.normal(size=600) + labels, rng.exponential(size=600)
+    false, true = roc_points(scores, labels, weights)
+    assert np.trapezoid(true, false) == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights))
+
+
+def test_negative_weights_leave_the_classifiers_out_and_fail_their_gates(points, domain):
+    weights = np.where(np.arange(200) % 5 == 0, -1.0, 1.0)
+    generated = dataclasses.replace(points(200, seed=2), weights=weights)
+    settings = Settings(replicas=20, gates={"auc_all": Gate(max=0.3)})
+    found = validation.compare(points(400, seed=1), generated, domain, settings=settings)
+    assert found.skipped["generated/auc_all"] == found.skipped["generated/auc_gbt"] == "generated has negative weights"
+    assert not any(name.startswith("auc") for name in found.samples["generated"])
+    assert [(gate.metric, gate.passed) for gate in found.gates] == [("auc_all", False)]
+    assert found.to_json()["unmeasured"] == ["generated/auc_all"]
+    assert "could not be measured: generated has negative weights" in "\n".join(summary_lines(found))
+
+
+def test_moments_with_negative_weights_and_weights_that_leave_nothing(points, domain):
+    assert moments(np.array([0.0, 0, 0, 10]), np.array([1, 1, 1, -0.5]))[1] == 0.0
+    nothing = dataclasses.replace(points(200, seed=2), weights=np.zeros(200))
+    with pytest.raises(DataError, match="do not add up to a positive number"):
+        validation.compare(points(400, seed=1), nothing, domain, settings=NO_CLASSIFIER)
+
+
+def test_a_gate_on_the_effective_size_of_the_weighted_sample(points, domain):
+    generated = dataclasses.replace(points(200, seed=2), weights=np.random.default_rng(1).exponential(size=200))
+    settings = dataclasses.replace(NO_CLASSIFIER, gates={"effective_sample_size": Gate(max=50.0)})
+    (gate,) = validation.compare(points(400, seed=1), generated, domain, settings=settings).gates
+    assert not gate.passed
+    assert gate.excess > 50

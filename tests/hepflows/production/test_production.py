@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING
 
@@ -288,18 +289,36 @@ def test_refusals_leave_nothing(generate: Generate, tmp_path: Path, capsys, argu
 
 def test_force_keeps_the_files_of_others(generate: Generate, tmp_path: Path) -> None:
     assert generate("prod", *IN_SHARDS, 512) == 0
-    (tmp_path / "prod" / "notes.txt").write_text("mine")
+    mine = ("notes.txt", "events-all-merged.toy", "events-analysis/notes.txt", "records/mine.txt")
+    for name in mine:
+        (tmp_path / "prod" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "prod" / name).write_text("mine")
     assert generate("prod", *IN_SHARDS, 512, "--force") == 0
-    assert (tmp_path / "prod" / "notes.txt").read_text() == "mine"
+    assert {(tmp_path / "prod" / name).read_text() for name in mine} == {"mine"}
 
 
 def test_a_late_worker_does_not_bring_back_what_was_removed(generate: Generate, tmp_path: Path, monkeypatch) -> None:
     """Dask cannot stop a task that runs when its client has failed and cleaned up."""
-    import shutil
-
     stop_after(monkeypatch, 0, lambda: shutil.rmtree(tmp_path / "prod"))
     assert generate("prod", *IN_SHARDS, 512) == 2
     assert not (tmp_path / "prod").exists()
+
+
+def test_a_late_job_does_not_mix_with_the_production_that_took_its_place(
+    generate: Generate, tmp_path: Path, monkeypatch
+) -> None:
+    assert other_production() == 0
+    stop_after(monkeypatch, 2, lambda: shutil.copy(tmp_path / "other" / "production.json", tmp_path / "prod"))
+    assert generate("prod", *IN_SHARDS, 1024) == 2
+
+
+def test_shards_of_another_request_are_made_again(generate: Generate, whole: str, listed, tmp_path: Path) -> None:
+    assert generate("prod", *IN_SHARDS, 1024) == 0
+    assert other_production() == 0
+    for name in ("events-000000001024-000000002048.toy", "records/events-000000001024-000000002048.toy.json"):
+        shutil.copy(tmp_path / "other" / name, tmp_path / "prod" / name)
+    assert generate("prod", *IN_SHARDS, 1024, "--resume") == 0
+    assert listed() == json.loads(whole)
 
 
 def test_a_damaged_record_is_named(generate: Generate, tmp_path: Path, capsys) -> None:
@@ -321,6 +340,12 @@ def test_conditions_of_a_file(generate: Generate, trained: Path, toy_file: Path,
     content[-1][0] += 1
     toy_file.write_text(json.dumps(content))
     assert main([str(token) for token in (*tokens, "prod", *IN_SHARDS, 256, "--resume")]) == 2
+
+
+def other_production() -> int:
+    """One of the same size with another seed."""
+    tokens = ("run/teacher", "--energy", "1..100GeV", "-n", 3000, "--seed", 8, "--out", "other", *IN_SHARDS, 1024)
+    return main(["generate", *map(str, tokens)])
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, n_shards: int, stop: Callable[[], None] | None = None) -> None:

@@ -225,6 +225,9 @@ def test_what_cannot_be_refined_again(plane, reference, adapter, config):
         refine(weighted, reference, "laser-flow", config, adapter=adapter)
     with pytest.raises(ConfigError, match="cannot be refined again"):
         refine(plane, reference, "hmc", config.model_copy(update={"rounds": 2}), adapter=adapter)
+    for method, remedy in (("dctr", "leave rounds out"), ("discflow", r"set discflow\.rounds")):
+        with pytest.raises(ConfigError, match=remedy):
+            refine(plane, reference, method, config.model_copy(update={"rounds": 2}), adapter=adapter)
     with pytest.raises(ConfigError, match=r"unknown refinement, did you mean dctr\?"):
         refine(plane, reference, "dcrt", config, adapter=adapter)
     with pytest.raises(ConfigError, match="not refined yet"):

@@ -83,7 +83,7 @@ def test_single_samples_need_no_posterior_and_no_classifier_no_study(points, dom
     assert not any(name.startswith(("log_posterior", "learning_curve")) for name in metrics)
     assert metrics["auc_all"].details["folds"] == metrics["auc_all"].details["trainings"] == 3
     nothing = validation.compare(
-        points(400, seed=1), points(200, seed=2), domain, settings=dataclasses.replace(settings, trainings=0)
+        points(400, seed=1), points(200, seed=2), domain, settings=Settings(trainings=0, replicas=5)
     )
     assert not any(name.startswith(("auc", "driver", "ece", "weights")) for name in nothing.samples["generated"])
     with pytest.raises(ConfigError, match="folds"):

@@ -178,9 +178,10 @@ def validate(
         source.domain,
         settings=source.settings,
         provenance={
-            "reference": {"file": reference.name, "part": part} | _said(read),
+            "reference": {"file": reference.name, "part": part}
+            | _said(read)
+            | ({} if training is None else {"training_file": training.name, "training_part": training_part}),
             **{name: {"file": path.name} | _said(read_generated) for name, path in files.items()},
-            **({} if training is None else {"training": {"file": training.name, "part": training_part} | _said(read)}),
         },
         training=None if training is None else source.read(training, **trained_on),
         baseline=older,
@@ -210,7 +211,7 @@ def name_files(generated: Sequence[str]) -> dict[str, Path]:
         name, separator, path = argument.partition("=")
         if not separator or Path(argument).exists():  # a path may contain "="
             name, path = Path(argument).stem, argument
-        if not name or not path or name in ("reference", "training"):
+        if not name or not path or name == "reference":
             raise ConfigError("not a sample", where="GENERATED", expected="PATH or NAME=PATH", found=argument)
         if name in files:
             raise ConfigError(

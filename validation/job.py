@@ -77,10 +77,9 @@ class Job(Generic[EventsT]):
         for name, events in generated.items():
             domain.compatible(reference, events)
             cautions += [f"{name}: {text}" for text in domain.cautions(reference, events)]
-        self.cautions = tuple(cautions)
         self.unmeasured: dict[str, dict[str, str]] = {name: {} for name in generated}
+        self.skipped: dict[str, str] = {}
         self._leave_out_classifiers()
-        self.skipped = {f"{name}/{key}": why for name, lost in self.unmeasured.items() for key, why in lost.items()}
         everything = {"reference": reference, **generated}
         with reporter.stage("observables", total=len(everything), unit="samples") as stage:
             self.arrays, self.measures, self.responses = {}, {}, {}
@@ -90,6 +89,14 @@ class Job(Generic[EventsT]):
                 if isinstance(domain, Responding):
                     self.responses[name] = domain.response(events)
                 stage.advance()
+        if made_by := getattr(reference, "provenance", {}).get("generator"):
+            cautions.append(f"the reference was generated, by {made_by}")
+        cautions += [
+            f"{name}: these are the events of the reference, and say nothing of a generator"
+            for name in generated
+            if _identical(self.arrays["reference"], self.arrays[name])
+        ]
+        self.cautions = tuple(cautions)
         self.judgements = {**JOINT_JUDGEMENTS, **EVENT_JUDGEMENTS, **judgements(self.measures["reference"])}
         self.joint = event_observables(self.arrays["reference"])
         if training is not None:
@@ -113,7 +120,10 @@ class Job(Generic[EventsT]):
         self.classifier_views = ClassifierViews()
 
     def _leave_out_classifiers(self) -> None:
-        """A classifier cannot be trained with negative weights, nor its ROC curve drawn."""
+        """A classifier cannot be trained with negative weights, nor its ROC curve drawn.
+
+        Of the reference they leave nothing to compare with, so that no gate waits for a classifier then.
+        """
         negative = [
             name
             for name, events in {"reference": self.reference, **self.generated}.items()
@@ -124,8 +134,11 @@ class Job(Generic[EventsT]):
         why = f"{negative[0]} has negative weights"
         names = [f"auc{self._suffix(inputs)}" for inputs in self.inputs]
         names += [f"jsd{self._suffix(inputs)}" for inputs in self.inputs]
-        for lost in self.unmeasured.values():
-            lost.update(dict.fromkeys([*names, "auc_gbt"], why))
+        for name, lost in self.unmeasured.items():
+            reasons = dict.fromkeys([*names, "auc_gbt"], why)
+            self.skipped |= {f"{name}/{key}": text for key, text in reasons.items()}
+            if "reference" not in negative:
+                lost.update(reasons)
         self.inputs = ()
 
     def _suffix(self, inputs: str) -> str:
@@ -249,6 +262,12 @@ def _sample(events: EventsT, domain: Domain[EventsT]) -> Sample:
     observables = {o.name: o for o in domain.observables(events)}
     weights = None if events.weights is None else np.asarray(events.weights, np.float64)
     return Sample(observables=observables, binning=domain.binning(events).values, weights=weights)
+
+
+def _identical(a: Sample, b: Sample) -> bool:
+    return a.observables.keys() == b.observables.keys() and all(
+        np.array_equal(one.values, b.observables[name].values, equal_nan=True) for name, one in a.observables.items()
+    )
 
 
 def _measures(events: EventsT, domain: Domain[EventsT]) -> tuple[Measure, ...]:

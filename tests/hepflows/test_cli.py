@@ -239,12 +239,13 @@ class TestUse:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which is always full")  # noqa: PTH110
-@pytest.mark.parametrize(("arguments", "code"), [(["inspect", "none.h5"], 2), (["models"], 0)])
-def test_the_exit_code_stays_if_nobody_can_read_the_messages(arguments: list[str], code: int) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["inspect", "none.h5"], 2), (["generate", "--model", "eplus", "-n", "2", "--out", "x.h5"], 0)],
+)
+def test_the_exit_code_stays_if_nobody_can_read_the_messages(tmp_path: Path, arguments: list[str], code: int) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        done = subprocess.run(
-            [sys.executable, "-m", "hepflows", *arguments], stderr=full, stdout=subprocess.PIPE, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", "hepflows", *arguments], stderr=full, cwd=tmp_path, check=False)
     assert done.returncode == code
 
 

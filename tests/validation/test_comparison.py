@@ -236,3 +236,25 @@ def test_a_preset_without_classifier_has_one_if_it_is_asked_for():
     assert validation.Settings(preset="jetnet").trainings == 0
     assert validation.Settings(preset="jetnet", epochs=9).classifier().epochs == 9
     assert validation.Settings(preset="jetnet", inputs=("low",)).trainings is None
+
+
+def test_a_file_that_is_compared_with_itself_is_a_caution(points, domain):
+    reference = points(400, seed=1)
+    samples = {"same": reference, "other": points(400, seed=2)}
+    cautions = validation.compare(reference, samples, domain, settings=validation.Settings(trainings=0)).cautions
+    assert cautions == ("same: these are the events of the reference, and say nothing of a generator",)
+
+
+def test_a_generated_reference_is_a_caution(domain, tmp_path):
+    import calofast as cf
+
+    showers = cf.read_showers(cf.embedded_showers_path(), first=200)
+    generated = dataclasses.replace(showers, provenance={"generator": "hepflows 0.1.0 calofast student"})
+    for reference, expected in ((showers, 0), (generated, 1)):
+        found = validation.compare(
+            reference.select(slice(0, 100)),
+            showers.select(slice(100, 200)),
+            cf.OBSERVABLES,
+            settings=validation.Settings(trainings=0, replicas=5),
+        )
+        assert sum("the reference was generated, by hepflows" in text for text in found.cautions) == expected

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from calofast.geometry import Geometry
 
 
+_ROUNDING_MM = 1e-6  # of faces that were added up
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hits:
     """Hits of N showers, one shower after the other.
@@ -64,7 +67,7 @@ def voxelise(hits: Hits, geometry: Geometry) -> tuple[NDArray[np.float32], NDArr
     Raises:
         DataError: a position or energy is not finite, an energy is negative, a layer does not exist; the
             message names the entry within `hits` and the hit.
-        GeometryError: neither layer numbers nor z faces tell the layers.
+        GeometryError: neither layer numbers nor z faces tell the layers; or layers overlap.
     """
     _check(hits, geometry)
     if hits.layer is not None:
@@ -131,6 +134,15 @@ def _layers_from_z(hits: Hits, geometry: Geometry) -> tuple[NDArray[np.int64], N
     front, back = np.array(faces).T
     if np.any(np.diff(front) <= 0):
         raise GeometryError("layers are not ordered front to back", where=geometry.name, found=faces)
+    overlapping = np.flatnonzero(front[1:] < back[:-1] - _ROUNDING_MM)
+    if overlapping.size:
+        first = int(overlapping[0])
+        raise GeometryError(
+            "layers overlap in z, so that a hit may belong to two",
+            where=f"{geometry.name}: {geometry.layers[first].name}, {geometry.layers[first + 1].name}",
+            found=f"{faces[first]} mm and {faces[first + 1]} mm",
+            remedy="correct z_mm, or give hit_layer",
+        )
     layer = np.clip(np.searchsorted(front, hits.z_mm, side="right") - 1, 0, geometry.n_layers - 1)
     return layer.astype(np.int64), (hits.z_mm >= front[layer]) & (hits.z_mm <= back[layer])
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,6 +96,16 @@ def test_layers_without_depth_need_hit_layer():
     hits = Hits(offsets=np.array([0, 1]), x_mm=np.ones(1), y_mm=np.ones(1), z_mm=np.ones(1), energy=np.ones(1))
     with pytest.raises(GeometryError, match="layers of the hits cannot be told"):
         voxelise(hits, calochallenge("photons"))
+
+
+def test_layers_that_overlap_are_refused():
+    first, *others = UNEVEN.layers
+    geometry = Geometry("overlapping", (replace(first, z_mm=(0, 2)), *others))
+    hits = Hits(offsets=np.array([0, 1]), x_mm=np.ones(1), y_mm=np.ones(1), z_mm=np.ones(1), energy=np.ones(1))
+    with pytest.raises(GeometryError, match=r"overlapping: a, b: layers overlap in z[\s\S]*give hit_layer"):
+        voxelise(hits, geometry)
+    touching = Geometry("touching", (replace(first, z_mm=(0, 1 + 1e-9)), *others))
+    assert voxelise(hits, touching)[0].shape == (1, UNEVEN.n_voxels)
 
 
 @pytest.mark.parametrize(
